@@ -1,0 +1,1 @@
+"""layered: a middleware-stack framework for background tasks."""

@@ -1,0 +1,63 @@
+"""The backend contract, the client on top of it, and the poll policy."""
+
+from layered.backend.contract import Backend, Durability, Renews
+from layered.backend.poll import Poll
+from layered.backend.signal import Signal
+from layered.backend.storage import ArgsLike, PushOptions, Storage
+from layered.backend.types import (
+    ALREADY,
+    APPLIED,
+    MAX_ERROR,
+    STALE,
+    Answer,
+    Cancelled,
+    Claimant,
+    Claimed,
+    Dead,
+    Done,
+    Ending,
+    Failure,
+    Limits,
+    Pushed,
+    Reaped,
+    Record,
+    Release,
+    Renew,
+    Renewal,
+    Retry,
+    Settle,
+    Verdict,
+)
+
+__all__ = [
+    "ALREADY",
+    "APPLIED",
+    "MAX_ERROR",
+    "STALE",
+    "Answer",
+    "ArgsLike",
+    "Backend",
+    "Cancelled",
+    "Claimant",
+    "Claimed",
+    "Dead",
+    "Done",
+    "Durability",
+    "Ending",
+    "Failure",
+    "Limits",
+    "Poll",
+    "PushOptions",
+    "Pushed",
+    "Reaped",
+    "Record",
+    "Release",
+    "Renew",
+    "Renewal",
+    "Renews",
+    "Retry",
+    "Settle",
+    "Signal",
+    "Storage",
+    "Verdict",
+]
