@@ -36,3 +36,17 @@ def loop_clock() -> Callable[[], float]:
 def scope_class() -> type[anyio.CancelScope]:
     """Answer the running loop's own class of cancel scope; same arguments as `anyio.CancelScope`."""
     return type(anyio.CancelScope())
+
+
+def loop_token() -> object:
+    """
+    Answer an object that stands for the running loop: the same at each call, for one run.
+
+    Raises:
+        RuntimeError: if no event loop is running in this thread.
+    """
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        token: object = trio.lowlevel.current_trio_token()
+        return token
+    return asyncio.get_running_loop()

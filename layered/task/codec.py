@@ -195,7 +195,7 @@ def _runtime_type(form: object) -> type:
 
 def form_name(form: object) -> str:
     """Name a type form for people: the class's name, or the form as written."""
-    return form.__name__ if isinstance(form, type) and not get_args(form) else str(form)
+    return form.__name__ if isinstance(form, type) else str(form)
 
 
 def checked_name(what: str, text: str) -> str:
