@@ -1,0 +1,1 @@
+"""Programs that use `layered` as an application would."""
