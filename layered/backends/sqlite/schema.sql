@@ -1,0 +1,52 @@
+-- Version 1. Instants are microseconds: due_at, expires_at, created_at and finished_at since
+-- 1970 UTC, lease_until and run_deadline of the machine's monotonic clock.
+-- state: the numbers of layered.task.Status.
+-- Large columns stand last: counting reads only the start of each row.
+CREATE TABLE task (
+    seq              INTEGER PRIMARY KEY,
+    id               TEXT    NOT NULL UNIQUE,
+    queue            TEXT    NOT NULL,
+    name             TEXT    NOT NULL,
+    state            INTEGER NOT NULL,
+    priority         INTEGER NOT NULL,
+    due_at           INTEGER NOT NULL,
+    created_at       INTEGER NOT NULL,
+    expires_at       INTEGER,
+    finished_at      INTEGER,
+    attempt          INTEGER NOT NULL DEFAULT 0,
+    max_attempts     INTEGER,
+    lost             INTEGER NOT NULL DEFAULT 0,
+    max_lost         INTEGER NOT NULL,
+    epoch            INTEGER NOT NULL DEFAULT 0,
+    claim_id         BLOB,
+    owner            TEXT,
+    lease            INTEGER,
+    lease_until      INTEGER,
+    run_deadline     INTEGER,
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
+    settled_claim    BLOB,
+    settled_op       TEXT,
+    dedup_key        TEXT,
+    run_id           TEXT,
+    step             TEXT,
+    codec            TEXT    NOT NULL,
+    version          INTEGER NOT NULL,
+    metadata         TEXT,
+    payload          BLOB    NOT NULL,
+    result           BLOB,
+    errors           TEXT,
+    progress         BLOB,
+    on_end           BLOB
+);
+
+-- What may be claimed, in the order of claiming.
+CREATE INDEX task_ready ON task (queue, name, priority DESC, due_at, id) WHERE state = 3;
+
+-- What is due later: kept out of the way of claims.
+CREATE INDEX task_future ON task (queue, name, due_at) WHERE state >= 1 AND state <= 2;
+
+-- What is under a lease.
+CREATE INDEX task_running ON task (lease_until) WHERE state = 4;
+
+-- The few that must not start after an instant.
+CREATE INDEX task_expiring ON task (expires_at) WHERE expires_at IS NOT NULL AND state >= 1 AND state <= 3;

@@ -1,0 +1,41 @@
+-- Each write names the whole fence (id, epoch, claim_id) and the state: without them a worker
+-- that lost its lease would write over the run of another.
+-- name: done
+UPDATE task SET
+    state = 5, result = ?, attempt = max(attempt, ?), finished_at = ?,
+    settled_claim = claim_id, settled_op = 'done'
+WHERE id = ? AND epoch = ? AND claim_id = ? AND state = 4;
+
+-- name: dead
+UPDATE task SET
+    state = 6, errors = noted(errors, ?), attempt = max(attempt, ?), finished_at = ?,
+    settled_claim = claim_id, settled_op = 'dead'
+WHERE id = ? AND epoch = ? AND claim_id = ? AND state = 4;
+
+-- name: cancelled
+UPDATE task SET
+    state = 7, attempt = max(attempt, ?), finished_at = ?,
+    settled_claim = claim_id, settled_op = 'cancelled'
+WHERE id = ? AND epoch = ? AND claim_id = ? AND state = 4;
+
+-- name: retry
+UPDATE task SET
+    state = iif(max(attempt, :attempt) >= max_attempts, 6, 2),
+    due_at = iif(max(attempt, :attempt) >= max_attempts, due_at, :due),
+    finished_at = iif(max(attempt, :attempt) >= max_attempts, :now, NULL),
+    errors = noted(errors, :failure), attempt = max(attempt, :attempt),
+    settled_claim = claim_id, settled_op = 'retry'
+WHERE id = :id AND epoch = :epoch AND claim_id = :claim AND state = 4
+RETURNING state;
+
+-- Without a delay it keeps its place among the ready ones.
+-- name: release
+UPDATE task SET
+    state = iif(:delayed, 2, 3), due_at = iif(:delayed, :due, due_at),
+    attempt = max(attempt, :attempt) - 1,
+    settled_claim = claim_id, settled_op = 'release'
+WHERE id = :id AND epoch = :epoch AND claim_id = :claim AND state = 4
+RETURNING state;
+
+-- name: settled
+SELECT state FROM task WHERE id = ? AND settled_claim = ? AND settled_op = ?;

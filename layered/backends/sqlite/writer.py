@@ -1,0 +1,136 @@
+"""
+The writer and the reader of a storage.
+
+The writer commits in groups without a timer: a flush takes what arrived
+during the one before, so a lone write waits for nobody and a crowd shares
+one sync of the disk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import groupby
+from typing import Any
+
+from layered.backends.sqlite.faults import translate
+from layered.backends.sqlite.lane import EffectRaised, Job, Lane
+
+
+class Writer(Lane):
+    """
+    Does writes, each in a savepoint of a transaction that it may share with others.
+
+    One that fails is undone alone. Where SQLite gives up the whole
+    transaction (full disk, failed commit), each is done again by itself,
+    so that only those that cannot be stored fail.
+    """
+
+    _durable = True
+
+    def serve(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> None:
+        """Commit *jobs*, in order, in as few transactions as may be."""
+        for group in _groups(jobs):
+            if len(group) == 1 or not self._commit_all(connection, group):
+                for job in group:
+                    self._commit(connection, job)
+
+    def disconnect(self) -> None:
+        """See `Lane.disconnect`; a new connection is durable again."""
+        self._durable = True
+        super().disconnect()
+
+    def _commit_all(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> bool:
+        """Commit a group; `False` if nothing of it was stored and each is to be tried alone."""
+        try:
+            self._sync(connection, durable=any(job.durable for job in jobs))
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:  # locked: each by itself would wait as long again
+            for job in jobs:
+                job.error = translate(error, self.path)
+            return True
+        try:
+            for job in jobs:
+                connection.execute("SAVEPOINT job")
+                self._attempt(connection, job)
+                if job.error is not None:
+                    connection.execute("ROLLBACK TO job")
+                connection.execute("RELEASE job")
+            connection.execute("COMMIT")
+        except sqlite3.Error:
+            _roll_back(connection)
+            return False
+        return True
+
+    def _commit(self, connection: sqlite3.Connection, job: Job[Any]) -> None:
+        """Commit one job in a transaction of its own."""
+        job.error = None
+        try:
+            self._sync(connection, durable=job.durable)
+            connection.execute("BEGIN IMMEDIATE")
+            self._attempt(connection, job)
+            if job.error is None:
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            job.error = translate(error, self.path)
+        finally:
+            _roll_back(connection)
+
+    def _attempt(self, connection: sqlite3.Connection, job: Job[Any]) -> None:
+        try:
+            job.succeed(job.work(connection))
+        except EffectRaised as carried:
+            job.error = carried.error
+        except sqlite3.Error as error:
+            job.error = translate(error, self.path)
+        except Exception as error:
+            job.error = error
+
+    def _sync(self, connection: sqlite3.Connection, *, durable: bool) -> None:
+        """Choose whether the next commit waits for the disk."""
+        if durable is not self._durable:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+
+
+class Reader(Lane):
+    """Does reads one by one, on a snapshot of their own, so that long ones hold up no write."""
+
+    _current: Job[Any] | None = None
+
+    def serve(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> None:
+        """Read for *jobs*, in order."""
+        for job in jobs:
+            self._current = job
+            while True:
+                try:
+                    job.succeed(job.work(connection))
+                except sqlite3.OperationalError as error:
+                    # An interrupt may come late, and then hits the next caller's read.
+                    if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT and not job.hurried:
+                        continue
+                    job.error = translate(error, self.path)
+                except Exception as error:
+                    job.error = error
+                break
+            self._current = None
+
+    def hurry(self, job: Job[Any]) -> None:
+        """Interrupt a read that nobody waits for any more."""
+        job.hurried = True
+        connection = self._connection
+        if self._current is job and connection is not None:
+            with suppress(sqlite3.ProgrammingError):  # closed in between
+                connection.interrupt()
+
+
+def _groups(jobs: Sequence[Job[Any]]) -> Iterator[Sequence[Job[Any]]]:
+    for alone, together in groupby(jobs, key=lambda job: job.alone):
+        group = list(together)
+        yield from ([job] for job in group) if alone else [group]
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.rollback()
