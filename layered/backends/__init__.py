@@ -1,0 +1,1 @@
+"""Backends: one folder each, interchangeable, independent of each other."""
