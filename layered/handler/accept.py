@@ -1,0 +1,75 @@
+"""
+Whether a handler's first parameter takes a task's arguments.
+
+Handlers are contravariant in it: a handler of `object`, of a base class or
+of a wider union takes the arguments too. Where the run time cannot tell,
+the answer is yes; type checkers see more.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import types
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from layered.handler.signature import MISSING
+
+# What checkers let pass without a subclass relation: PEP 484, the numeric tower.
+_PROMOTED: dict[object, tuple[object, ...]] = {
+    float: (int,),
+    complex: (int, float),
+    bytes: (bytearray, memoryview),
+}
+
+
+def accepts(taken: Any, given: Any) -> bool:
+    """Tell whether a parameter of type *taken* can be given a value of type *given*."""
+    taken, given = bare(taken), bare(given)
+    if taken in (MISSING, Any, object, given) or isinstance(taken, TypeVar):
+        return True
+    if given_members := union_members(given):
+        return all(accepts(taken, each) for each in given_members)
+    if taken_members := union_members(taken):
+        return any(accepts(each, given) for each in taken_members)
+    if given in _PROMOTED.get(taken, ()):
+        return True
+    return _accepts_class(taken, given)
+
+
+def bare(form: Any) -> Any:
+    """Take away ``Annotated``, a type alias's name, and nothing else."""
+    while True:
+        if get_origin(form) is Annotated:
+            form = form.__origin__
+        elif type(form).__name__ == "TypeAliasType":
+            form = form.__value__
+        else:
+            return form
+
+
+def union_members(form: object) -> tuple[Any, ...]:
+    """Split a union; nothing for everything else."""
+    return get_args(form) if get_origin(form) in {Union, types.UnionType} else ()
+
+
+def _accepts_class(taken: Any, given: Any) -> bool:
+    taken_class, given_class = _class_of(taken), _class_of(given)
+    if not isinstance(taken_class, type) or not isinstance(given_class, type):
+        return True
+    try:
+        if not issubclass(given_class, taken_class):
+            return False
+    except TypeError:  # a TypedDict, or a Protocol that is not for the run time
+        return True
+    inner, outer = get_args(given), get_args(taken)
+    if taken_class is not given_class or len(inner) != len(outer):
+        return True
+    if taken_class is collections.abc.Callable:
+        return True
+    return all(accepts(o, i) for o, i in zip(outer, inner))
+
+
+def _class_of(form: Any) -> Any:
+    while hasattr(form, "__supertype__"):  # NewType
+        form = form.__supertype__
+    return get_origin(form) or form
