@@ -1,6 +1,6 @@
 """The backend contract, the client on top of it, and the poll policy."""
 
-from layered.backend.contract import Backend, Durability, Renews
+from layered.backend.contract import Backend, Durability, Renews, Transactional
 from layered.backend.poll import Poll
 from layered.backend.signal import Signal
 from layered.backend.storage import ArgsLike, PushOptions, Storage
@@ -59,5 +59,6 @@ __all__ = [
     "Settle",
     "Signal",
     "Storage",
+    "Transactional",
     "Verdict",
 ]

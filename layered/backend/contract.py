@@ -31,7 +31,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from layered.backend.signal import Signal
 from layered.backend.types import (
@@ -57,6 +57,21 @@ class Renews(Protocol):
 
     async def renew(self, items: Sequence[Renew], lease: float, /) -> Sequence[Renewal]:
         """Extend leases; see `Backend.renew`."""
+        ...
+
+
+@runtime_checkable
+class Transactional(Protocol):
+    """The capability to settle inside a transaction of the user's."""
+
+    async def settle_in(self, tx: Any, item: Settle, /) -> Answer:
+        """
+        Settle *item* in the transaction *tx*, or answer `Verdict.STALE` and write nothing.
+
+        Raises:
+            BackendBroken: if it is unknown whether the transaction was committed.
+            BaseException: what *tx* itself raises; then nothing was written.
+        """
         ...
 
 
@@ -102,9 +117,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    async def claim(
-        self, claimant: Claimant, wanted: Mapping[str, int], most: int, /
-    ) -> Claimed:
+    async def claim(self, claimant: Claimant, wanted: Mapping[str, int], most: int, /) -> Claimed:
         """
         Lease due tasks of the *wanted* names: ``running``, epoch + 1, attempt + 1.
 

@@ -55,9 +55,7 @@ class ServiceBuilder(Generic[OutReq, OutRes, InReq, InRes]):
         self._request = request
 
     @staticmethod
-    def of(
-        request: TypeForm[Req], response: TypeForm[Res]
-    ) -> ServiceBuilder[Req, Res, Req, Res]:
+    def of(request: TypeForm[Req], response: TypeForm[Res]) -> ServiceBuilder[Req, Res, Req, Res]:
         """Start a builder for services from *request* to *response*."""
         del response  # for the type checker only
         return ServiceBuilder((), request)

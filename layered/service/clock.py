@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 
@@ -50,3 +51,27 @@ def loop_token() -> object:
         token: object = trio.lowlevel.current_trio_token()
         return token
     return asyncio.get_running_loop()
+
+
+def loop_poster() -> Callable[[Callable[[], object]], None]:
+    """
+    Answer a function by which any thread has a callable run soon in the running loop.
+
+    It never waits. Once the loop has ended, what is posted is dropped.
+
+    Raises:
+        RuntimeError: if no event loop is running in this thread.
+    """
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        post: Callable[[Callable[[], object]], None] = (
+            trio.lowlevel.current_trio_token().run_sync_soon
+        )
+    else:
+        post = asyncio.get_running_loop().call_soon_threadsafe
+
+    def post_or_drop(work: Callable[[], object]) -> None:
+        with suppress(RuntimeError):  # the loop is closed; trio.RunFinishedError is one
+            post(work)
+
+    return post_or_drop

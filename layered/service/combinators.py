@@ -43,9 +43,7 @@ class MapRequest(Transform[OutReq, Res, InReq, Res], Generic[OutReq, InReq, Res]
 
     __slots__ = ("function",)
 
-    def __init__(
-        self, function: Callable[[OutReq], InReq], inner: Service[InReq, Res], /
-    ) -> None:
+    def __init__(self, function: Callable[[OutReq], InReq], inner: Service[InReq, Res], /) -> None:
         super().__init__(inner)
         self.function = function
 
@@ -59,9 +57,7 @@ class MapResponse(Transform[Req, OutRes, Req, InRes], Generic[Req, OutRes, InRes
 
     __slots__ = ("function",)
 
-    def __init__(
-        self, function: Callable[[InRes], OutRes], inner: Service[Req, InRes], /
-    ) -> None:
+    def __init__(self, function: Callable[[InRes], OutRes], inner: Service[Req, InRes], /) -> None:
         super().__init__(inner)
         self.function = function
 

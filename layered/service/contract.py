@@ -52,7 +52,7 @@ but slower than it looks, and whatever was claimed for it is held
 meanwhile::
 
     await service.ready()
-    request = await fetch_one()      # may take for ever; nothing is reserved
+    request = await fetch_one()  # may take for ever; nothing is reserved
     await service.call(request)
 
 Wrong — a middleware whose `ready()` returns at once while its

@@ -137,7 +137,9 @@ def layer_problem(layer: object) -> str | None:
     """Say why *layer* cannot be put in a stack, with the way out; `None` if it can."""
     if isinstance(layer, type):
         if hasattr(layer, "layer"):
-            return f"{layer.__name__} is a layer's class; add an object: .layer({layer.__name__}(...))"
+            return (
+                f"{layer.__name__} is a layer's class; add an object: .layer({layer.__name__}(...))"
+            )
         if not hasattr(layer, "call"):
             return f"{layer!r} is no layer; subclass layered.Middleware and override 'call'"
         return None

@@ -3,6 +3,7 @@
 from layered.task.codec import JSON, Codec, JsonCodec, Kind, Kinds, checked_name, form_name
 from layered.task.ids import checked_id, new_id
 from layered.task.run import (
+    NEVER,
     NO_METADATA,
     CancelReason,
     Draft,
@@ -18,6 +19,7 @@ from layered.task.task import Task, from_micros, to_micros
 __all__ = [
     "JSON",
     "MOVES",
+    "NEVER",
     "NO_METADATA",
     "CancelReason",
     "Codec",

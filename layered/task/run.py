@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     import anyio
 
+NEVER = float("inf")
+
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
 """The metadata of a task that has none; shared, so it is read-only."""
 
@@ -132,7 +134,9 @@ class Run:
     The record of one run, shared by every copy of its `Task`.
 
     It holds the *ledger* (`attempt`: what the store will be told), the
-    reason of a cancellation, and the scope by which the worker cancels.
+    reason of a cancellation, and the scope by which the worker cancels;
+    further, by the loop's clock, when the handler started and its
+    deadline, and by the keeper's clock, when the lease ends at the latest.
     The worker and `RetryLayer` write to it; everybody else reads.
 
     Args:
@@ -140,7 +144,17 @@ class Run:
         host: The worker; `None` around a push.
     """
 
-    __slots__ = ("attempt", "deadline", "host", "reason", "record", "scope", "settling")
+    __slots__ = (
+        "attempt",
+        "deadline",
+        "host",
+        "lease_ends",
+        "reason",
+        "record",
+        "scope",
+        "settling",
+        "started",
+    )
 
     def __init__(self, record: Lease | Draft, host: Host | None = None) -> None:
         self.record = record
@@ -148,7 +162,9 @@ class Run:
         self.attempt = record.attempt
         self.reason: CancelReason | None = None
         self.scope: anyio.CancelScope | None = None
-        self.deadline = float("inf")
+        self.deadline = NEVER
+        self.lease_ends = NEVER
+        self.started = NEVER
         self.settling = Settling.OPEN
 
     @property
@@ -177,4 +193,3 @@ class Run:
         """Show id, attempt and cancellation."""
         why = f" cancelled by {self.reason.value}" if self.reason else ""
         return f"<Run of {self.record.id} attempt {self.attempt}{why}>"
-

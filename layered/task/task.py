@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
 from layered.task.run import Draft, Lease, Run
@@ -11,7 +11,7 @@ from layered.task.run import Draft, Lease, Run
 A_co = TypeVar("A_co", covariant=True)
 B = TypeVar("B")
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Task(Generic[A_co]):

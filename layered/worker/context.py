@@ -1,0 +1,209 @@
+"""`WorkerContext`: what a handler, or the program around it, may ask of a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVarTuple
+
+import anyio
+import anyio.from_thread
+from anyio.lowlevel import checkpoint_if_cancelled
+
+from layered.backend import Done, Settle, Transactional, Verdict
+from layered.errors import BackendBroken, LeaseLost, WrongState
+from layered.task import CancelReason, Lease, Run, Settling, Task
+from layered.worker.outcome import encode_result
+from layered.worker.shift import Shift
+from layered.worker.states import State
+
+Ts = TypeVarTuple("Ts")
+
+
+class WorkerContext:
+    """
+    A worker as its handlers see it: `ctx: WorkerContext` as a parameter.
+
+    Inside a handler it also knows that handler's run: `cancelled`,
+    `cancel_reason`, `attempt_id`, `settle_in`. `Worker.context` is the
+    same without a run.
+    """
+
+    __slots__ = ("_run", "_shift")
+
+    def __init__(self, shift: Shift, run: Run | None = None) -> None:
+        self._shift = shift
+        self._run = run
+
+    @classmethod
+    def from_task(cls, task: Task[Any]) -> WorkerContext:
+        """Make the context of a claimed task; the extractor."""
+        host = task.run.host
+        if not isinstance(host, Shift):
+            msg = f"{task!r} was claimed by no worker: it has no WorkerContext"
+            raise WrongState(msg)
+        return cls(host, task.run)
+
+    @property
+    def name(self) -> str:
+        """The worker's name."""
+        return self._shift.name
+
+    @property
+    def owner(self) -> str:
+        """The worker's unique id: name/host/pid/uuid."""
+        return self._shift.owner
+
+    @property
+    def state(self) -> State:
+        """Where the worker stands."""
+        return self._shift.machine.state
+
+    @property
+    def in_flight(self) -> int:
+        """How many tasks are claimed and not yet durably settled."""
+        return len(self._shift.flight)
+
+    def pause(self) -> None:
+        """
+        Claim nothing more until `resume`; what runs goes on.
+
+        Raises:
+            WrongState: if the worker does not run.
+        """
+        self._shift.machine.move("pause")
+
+    def resume(self) -> None:
+        """
+        Claim again.
+
+        Raises:
+            WrongState: if the worker is not paused.
+        """
+        self._shift.machine.move("resume")
+
+    def stop(self) -> None:
+        """Begin a drain; a worker that drains already goes on doing so."""
+        self._shift.stop()
+
+    def cancel(self, task_id: str) -> bool:
+        """
+        Cancel a task that this worker has in flight; it is settled as cancelled.
+
+        Returns:
+            Whether it was found, and not already ending.
+        """
+        found = [run for run in self._shift.flight.snapshot() if run.record.id == task_id]
+        return sum(run.cancel(CancelReason.USER) for run in found) > 0
+
+    def spawn(
+        self, function: Callable[[*Ts], Awaitable[object]], /, *args: *Ts, name: str | None = None
+    ) -> None:
+        """
+        Run an async function beside the handlers; a drain waits for it.
+
+        It has no lease and outlives the task that started it: what must
+        not be lost belongs in a task of its own. An error is logged and
+        stops nothing.
+
+        Cancellation:
+            Cancelled when a drain's grace is over.
+        """
+        self._shift.spawn(function, *args, name=name)
+
+    def emit(self, event: object) -> None:
+        """Tell the worker's listeners of *event*."""
+        self._shift.bus.emit(event)
+
+    @property
+    def cancel_reason(self) -> CancelReason | None:
+        """Why this handler was cancelled by the worker; `None` if it was not."""
+        return self._mine("cancel_reason").reason
+
+    @property
+    def cancelled(self) -> bool:
+        """
+        Whether this handler should stop: the worker cancelled it, or a timeout did.
+
+        For plain functions, which cannot be interrupted: look at it now and
+        then. Safe to read from any thread.
+        """
+        return self._mine("cancelled").reason is not None or _scope_cancelled()
+
+    async def settle_in(self, tx: Any, value: object = None) -> None:
+        """
+        Settle this task as done inside the handler's own transaction.
+
+        The effects of the transaction and the end of the task are then one
+        write: exactly once. What *tx* is depends on the backend: for
+        SQLite, a plain function that takes the `sqlite3.Connection` and is
+        run on the writer's thread.
+
+        From here on nothing re-runs or cancels the task. An error that the
+        handler raises later is told as `LateError` and changes nothing;
+        its return value is ignored.
+
+        Args:
+            tx: The transaction, in the backend's own form.
+            value: The task's result.
+
+        Raises:
+            LeaseLost: if another run owns the task; nothing was written.
+            WrongState: if the backend has no transactions to share, or the
+                task was settled before.
+            BackendError: as the backend says. `BackendBroken` leaves it
+                unknown whether the transaction was committed; the store
+                knows, and the task runs again only if it was not.
+
+        Cancellation:
+            Before it begins. Once begun it is shielded and goes through.
+        """
+        run, backend = self._mine("settle_in"), self._shift.backend
+        lease = run.record
+        if not isinstance(backend, Transactional) or not isinstance(lease, Lease):
+            msg = f"{backend!r} has no transactions to share: return the result instead"
+            raise WrongState(msg)
+        if run.settling is not Settling.OPEN:
+            msg = f"task {lease.name} {lease.id} was settled before: settle_in works once"
+            raise WrongState(msg)
+        result, dropped = encode_result(value, self._shift.result_limit)
+        if value is not None and dropped is not None:
+            msg = f"settling task {lease.name} {lease.id}: its result cannot be stored: {dropped}"
+            raise WrongState(msg)
+        await checkpoint_if_cancelled()
+        run.settling = Settling.STARTED
+        try:
+            with anyio.CancelScope(shield=True):
+                done = Done(None if value is None else result)
+                answer = await backend.settle_in(tx, Settle(lease.fence, done, run.attempt))
+        except BackendBroken:
+            raise
+        except BaseException:
+            run.settling = Settling.OPEN
+            raise
+        if answer.verdict is Verdict.STALE:
+            run.settling = Settling.OPEN
+            run.cancel(CancelReason.LEASE_LOST)
+            msg = f"task {lease.name} {lease.id}: another run owns it by now; nothing was written"
+            raise LeaseLost(msg)
+        run.settling = Settling.DONE
+
+    def _mine(self, what: str) -> Run:
+        if self._run is None:
+            msg = f"'{what}' belongs to a task: take 'ctx: WorkerContext' as a handler's parameter"
+            raise WrongState(msg)
+        return self._run
+
+    def __repr__(self) -> str:
+        """Show the worker and the run."""
+        return f"<WorkerContext of {self.owner} {self.state.value} {self._run or ''}>"
+
+
+def _scope_cancelled() -> bool:
+    """Whether a cancel scope around this handler is cancelled; from its thread or from the loop."""
+    try:
+        anyio.from_thread.check_cancelled()
+    except RuntimeError:  # not in a thread of anyio
+        return anyio.current_effective_deadline() == float("-inf")
+    except BaseException:  # noqa: BLE001 - the loop's own cancelled class, which stays here
+        return True
+    return False

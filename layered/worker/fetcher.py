@@ -1,0 +1,150 @@
+"""The fetcher: claims what can start now, and no more."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+from enum import Enum
+
+import anyio
+
+from layered.backend import Backend, Claimant, Claimed, Poll
+from layered.errors import BackendClosed, Fatal
+from layered.service import Service
+from layered.task import Status
+from layered.worker.events import BackendTroubled, Bus
+from layered.worker.flight import Flight
+from layered.worker.keeper import Keeper
+from layered.worker.pool import Pool
+from layered.worker.states import Machine, State
+
+log = logging.getLogger("layered.worker")
+
+SHORTEST = 0.001
+"""Seconds to back off when a service was ready and had no capacity after all; doubles."""
+
+
+class Until(Enum):
+    """When a fetcher ends by itself."""
+
+    STOPPED = "stopped"
+    """Never."""
+    BURST = "burst"
+    """When a claim made with nothing in flight answers nothing: future tasks stay."""
+    EMPTY = "empty"
+    """When no live task of its names is left, future and running elsewhere included."""
+
+
+class Fetcher:
+    """
+    One fetch turn after the other: a free consumer, a ready service, a hint, a claim.
+
+    Args:
+        backend: Where to claim.
+        claimant: As whom.
+        capacities: Asks the handler how many tasks of each name could start now.
+        service: The stack; asked for readiness and capacity.
+        batch: Most tasks of one claim.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        claimant: Claimant,
+        capacities: Callable[[], Mapping[str, int]],
+        service: Service[object, object],
+        batch: int,
+    ) -> None:
+        self._backend = backend
+        self._claimant = claimant
+        self._capacities = capacities
+        self._service = service
+        self._batch = batch
+        self._scope = anyio.CancelScope()
+        self._claiming = False
+        self._stopping = False
+        self.poll = Poll(backend)
+
+    def stop(self) -> None:
+        """End soon. A claim on its way is waited for, so that its leases are known."""
+        self._stopping = True
+        if not self._claiming:
+            self._scope.cancel()
+
+    def abandon(self) -> None:
+        """End at once; the leases of a claim on its way end by themselves."""
+        self._stopping = True
+        self._scope.cancel()
+
+    async def run(
+        self, pool: Pool, flight: Flight, keeper: Keeper, machine: Machine, bus: Bus, until: Until
+    ) -> None:
+        """
+        Fetch until stopped, or until the work is done.
+
+        Raises:
+            Fatal: if the store cannot be used any more.
+            BackendClosed: if it was closed.
+        """
+        trouble, short = 0.0, SHORTEST
+        with self._scope, self.poll.listening():
+            while not self._stopping:
+                await pool.freed()
+                while flight.free <= 0:
+                    await flight.changed()
+                if machine.state is State.PAUSED:
+                    await machine.reach(State.RUNNING)
+                try:
+                    await self._service.ready()
+                    await self.poll.wait()
+                    most = min(pool.free, self._service.capacity(), self._batch, flight.free)
+                    wanted = {name: n for name, n in self._capacities().items() if n > 0}
+                    if most <= 0 or not wanted or machine.state is State.PAUSED:
+                        await anyio.sleep(short)
+                        short = min(short * 2, self._backend.poll)
+                        continue
+                    short = SHORTEST
+                    quiet = not len(flight)
+                    asked = keeper.clock()
+                    claimed = await self._claim(wanted, most)
+                except (Fatal, BackendClosed):
+                    raise
+                except Exception as error:
+                    trouble = min(max(trouble * 2, 0.05), 60.0)
+                    log.warning("fetching from queue %r failed: %s", self._claimant.queue, error)
+                    bus.emit(BackendTroubled("claim", error, trouble))
+                    await anyio.sleep(trouble * random.uniform(0.8, 1.2))  # noqa: S311
+                    continue
+                trouble = 0.0
+                if claimed.leases:
+                    pool.add(claimed.leases, keeper.ends(asked))
+                elif quiet and not claimed.more and await self._done(until, claimed):
+                    return
+
+    async def _claim(self, wanted: Mapping[str, int], most: int) -> Claimed:
+        """Claim; the whole fetcher is left uncancelled meanwhile, which is cheaper than a shield."""
+        self._claiming = True
+        self.poll.begin()
+        try:
+            claimed = await self._backend.claim(self._claimant, wanted, most)
+        finally:
+            self._claiming = False
+        self.poll.end(claimed)
+        return claimed
+
+    async def _done(self, until: Until, claimed: Claimed) -> bool:
+        if until is Until.BURST:
+            return True
+        if until is Until.STOPPED or claimed.next_due_in is not None:
+            return False
+        counts = await self._backend.counts(self._claimant.queue)
+        return not any(
+            number
+            for name in self._capacities()
+            for status, number in counts.get(name, {}).items()
+            if status in _COMING
+        )
+
+
+_COMING = (Status.SCHEDULED, Status.RETRY, Status.READY, Status.RUNNING)

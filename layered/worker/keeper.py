@@ -1,0 +1,139 @@
+"""
+The lease keeper: renews what is in flight, from claim to durable settle.
+
+For durable backends it runs in a thread with a loop and a connection of
+its own, so that a handler that blocks the event loop loses no lease. For
+the others, and under virtual time, the same coroutine runs in the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+
+import anyio
+import anyio.to_thread
+
+from layered.backend import Backend, Renew, Renewal, Renews
+from layered.errors import BackendClosed
+from layered.service.clock import loop_clock, loop_poster
+from layered.task import CancelReason, Lease
+from layered.worker.events import BackendTroubled, Bus
+from layered.worker.flight import Flight
+
+log = logging.getLogger("layered.worker")
+
+BATCH = 500
+
+
+class Keeper:
+    """
+    Renews leases each third of *lease*, and cancels the runs that lost theirs.
+
+    Args:
+        backend: The store.
+        flight: What to renew.
+        lease: Seconds.
+        bus: Is told when renewing fails.
+    """
+
+    __slots__ = ("_backend", "_bus", "_flight", "_lease", "_stop", "clock")
+
+    def __init__(self, backend: Backend, flight: Flight, lease: float, bus: Bus) -> None:
+        self._backend = backend
+        self._flight = flight
+        self._lease = lease
+        self._bus = bus
+        self._stop: Callable[[], object] = lambda: None
+        self.clock = time.monotonic if backend.threaded_keeper else loop_clock()
+
+    @property
+    def margin(self) -> float:
+        """Seconds before the lease's end at which a handler is cancelled locally."""
+        return self._lease / 6
+
+    def ends(self, asked: float) -> float:
+        """Answer when a lease that was asked for at *asked* must be given up."""
+        return asked + self._lease - self.margin
+
+    def stop(self) -> None:
+        """Let `run` end soon."""
+        self._stop()
+
+    async def run(self) -> None:
+        """
+        Keep until stopped.
+
+        Cancellation:
+            A thread that does not come back from the store is left to itself.
+        """
+        post = loop_poster()
+        if not self._backend.threaded_keeper:
+            stop = anyio.Event()
+            self._stop = stop.set
+            await self._keep(self._backend, stop, lambda work: work())
+            return
+        stopping = False
+
+        async def main() -> None:
+            stop, loop = anyio.Event(), asyncio.get_running_loop()
+            self._stop = partial(loop.call_soon_threadsafe, stop.set)
+            if stopping:
+                return
+            async with self._backend.keeper() as renews:
+                await self._keep(renews, stop, post)
+
+        def early() -> None:
+            nonlocal stopping
+            stopping = True
+
+        self._stop = early
+        limiter = anyio.CapacityLimiter(1)
+        try:
+            await anyio.to_thread.run_sync(anyio.run, main, limiter=limiter, abandon_on_cancel=True)
+        finally:
+            self._stop = lambda: None
+
+    async def _keep(
+        self, renews: Renews, stop: anyio.Event, post: Callable[[Callable[[], object]], None]
+    ) -> None:
+        wait = self._lease / 3
+        while not stop.is_set():
+            with anyio.move_on_after(wait * random.uniform(0.9, 1.1)):  # noqa: S311 - spreads load
+                await stop.wait()
+                return
+            try:
+                await self.renew_all(renews, post)
+                wait = self._lease / 3
+            except BackendClosed:
+                return
+            except Exception as error:
+                wait = self._lease / 20
+                log.warning("renewing %d leases failed: %s", len(self._flight), error)
+                post(partial(self._bus.emit, BackendTroubled("renew", error, wait)))
+
+    async def renew_all(self, renews: Renews, post: Callable[[Callable[[], object]], None]) -> None:
+        """Renew everything in flight once; *post* runs a callable in the worker's loop."""
+        runs = self._flight.snapshot()
+        for start in range(0, len(runs), BATCH):
+            batch = [(run, run.record) for run in runs[start : start + BATCH]]
+            leased = [(run, record) for run, record in batch if isinstance(record, Lease)]
+            asked = self.clock()
+            answers = await renews.renew(
+                [Renew(record.fence, run.attempt) for run, record in leased], self._lease
+            )
+            for (run, _), answer in zip(leased, answers, strict=True):
+                if answer is Renewal.STALE:
+                    post(partial(run.cancel, CancelReason.LEASE_LOST))
+                    continue
+                run.lease_ends = self.ends(asked)
+                if answer is Renewal.CANCEL:
+                    post(partial(run.cancel, CancelReason.USER))
+
+    async def renew_here(self) -> None:
+        """Renew once in the worker's loop: memory does it before it reaps."""
+        await self.renew_all(self._backend, lambda work: work())

@@ -1,0 +1,300 @@
+"""The pool: consumers that take claimed tasks through the stack, one after the other."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from typing import Any
+
+import anyio
+import attrs
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
+
+from layered.errors import NewerVersion, StrayCancellation
+from layered.service import Service
+from layered.service.clock import loop_clock, scope_class
+from layered.task import CancelReason, Host, Kind, Lease, Run, Task
+from layered.worker.events import Bus, LateError, ResultDropped
+from layered.worker.flight import Flight
+from layered.worker.isolate import drive, first_step
+from layered.worker.outcome import write_of_error, write_of_value
+from layered.worker.settle import Entry, Settler
+from layered.worker.ticker import Ticker
+
+PAUSE_TASKS = 50
+"""A consumer lets others run at least every so many tasks ..."""
+PAUSE_SECONDS = 0.005
+"""... or so many seconds."""
+
+
+@attrs.frozen
+class Job:
+    """
+    What a pool does with each task; fixed at build.
+
+    Args:
+        service: The stack.
+        kinds: Name to kind, to decode with.
+        deadline: Seconds for a whole task; `None` for no limit.
+        concurrency: Most tasks at once.
+        result_limit: Most bytes of an encoded result.
+    """
+
+    service: Service[Task[Any], Any]
+    kinds: Mapping[str, Kind[Any]]
+    deadline: float | None
+    concurrency: int
+    result_limit: int
+
+
+class Pool:
+    """
+    Consumers, started as they are needed, up to the job's concurrency.
+
+    Each consumer runs its tasks inside one cancel scope, which is left and
+    made anew only when it was cancelled: a scope per task would cost more
+    than the rest of the dispatch. What a handler did ends in a list of the
+    settler, so the consumer goes on at once.
+
+    Args:
+        job: What to do.
+        host: The worker, as runs know it.
+        flight: Takes what was claimed.
+        settler: Takes how it ended.
+        ticker: Watches limits.
+        bus: Is told what settling cannot tell.
+    """
+
+    def __init__(
+        self, job: Job, host: Host, flight: Flight, settler: Settler, ticker: Ticker, bus: Bus
+    ) -> None:
+        self._job = job
+        self._host = host
+        self._flight = flight
+        self._settler = settler
+        self._ticker = ticker
+        self._bus = bus
+        self._clock = loop_clock()
+        self._cancelled = anyio.get_cancelled_exc_class()
+        self._todo: deque[Run] = deque()
+        self._parked: list[anyio.Event] = []
+        self._crew: TaskGroup | None = None
+        self._consumers = 0
+        self._closed = False
+        self._freed: anyio.Event | None = None
+        self.active = 0
+        self.fatal: Callable[[BaseException], None] = lambda _: None
+
+    @property
+    def free(self) -> int:
+        """How many more tasks could start now."""
+        return self._job.concurrency - self.active
+
+    def start(self, crew: TaskGroup) -> None:
+        """Run consumers in *crew* from now on."""
+        self._crew = crew
+
+    def add(self, leases: Sequence[Lease], lease_ends: float) -> None:
+        """Take claimed tasks; *lease_ends* by the keeper's clock."""
+        runs = [Run(lease, self._host) for lease in leases]
+        for run in runs:
+            run.lease_ends = lease_ends
+        self._flight.add(runs)
+        self.active += len(runs)
+        self._todo.extend(runs)
+        if self._ticker.parked:
+            self._ticker.wake()
+        self._call_up(1)
+
+    def _call_up(self, most: int) -> None:
+        """Get up to *most* more consumers going: wake parked ones, then start new ones."""
+        for _ in range(min(most, len(self._todo))):
+            if self._parked:
+                self._parked.pop().set()
+            elif self._consumers < self._job.concurrency and self._crew is not None:
+                self._consumers += 1
+                self._crew.start_soon(self._consume)
+            else:
+                return
+
+    async def _consume(self) -> None:
+        new_scope = scope_class()
+        try:
+            staying = True
+            while staying:
+                with new_scope() as scope:
+                    staying = await self._work(scope)
+        finally:
+            self._consumers -= 1
+            if not self._closed:
+                self._call_up(1)
+
+    async def _work(self, scope: anyio.CancelScope) -> bool:
+        """Take tasks until *scope* is cancelled; answer whether this consumer is still good."""
+        todo, clock, call, limit = (
+            self._todo,
+            self._clock,
+            self._job.service.call,
+            self._job.deadline,
+        )
+        count, pause = 0, clock() + PAUSE_SECONDS
+        while not scope.cancel_called:
+            if not todo:
+                if self._closed:
+                    return False
+                await self._park()
+                count, pause = 0, clock() + PAUSE_SECONDS
+                continue
+            run = todo.popleft()
+            run.scope = scope
+            run.started = now = clock()
+            if limit is not None:
+                run.deadline = now + limit
+            try:
+                task = self._open(run)
+                context = copy_context()
+                coroutine, value = context.run(first_step, call, task)
+                if coroutine is not None:
+                    if todo:
+                        self._call_up(len(todo))
+                    value = await drive(context, coroutine, value)
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # noqa: BLE001 - judged, and left to the scope
+                run.scope = None
+                if not self._failed(run, error):
+                    return False
+            else:
+                run.scope = None
+                self._succeeded(run, value)
+            count += 1
+            if count >= PAUSE_TASKS or now > pause:
+                await checkpoint()
+                count, pause = 0, clock() + PAUSE_SECONDS
+        return True
+
+    async def _park(self) -> None:
+        event = anyio.Event()
+        self._parked.append(event)
+        try:
+            await event.wait()
+        except BaseException:
+            if event in self._parked:
+                self._parked.remove(event)
+            raise
+
+    def _open(self, run: Run) -> Task[Any]:
+        """Decode a task; whatever is wrong with it is an error of that task."""
+        record = run.record
+        if run.reason is not None:
+            raise StrayCancellation  # its lease was lost before it started: nothing is written
+        kind = self._job.kinds[record.name]
+        if record.version > kind.version:
+            raise NewerVersion(record.name, record.version, kind.version)
+        return Task(kind.decode(record.payload), run)
+
+    def _succeeded(self, run: Run, value: object) -> None:
+        lease = run.record
+        assert isinstance(lease, Lease)  # noqa: S101 - made in `add`
+        write, dropped = write_of_value(run, lease, value, self._job.result_limit)
+        if dropped is not None:
+            self._bus.emit(ResultDropped(lease.id, lease.name, dropped))
+        seconds = self._clock() - run.started if self._bus.active else 0.0
+        self._end(Entry(run, write, seconds, None))
+
+    def _end(self, entry: Entry) -> None:
+        self._settler.put(entry)
+        self.active -= 1
+        if self._freed is not None:
+            self._freed.set()
+            self._freed = None
+
+    def _failed(self, run: Run, error: BaseException) -> bool:
+        """
+        End a run that raised *error*; answer whether its consumer may go on.
+
+        A cancellation that has a reason, or comes from an enclosing scope,
+        stays in force until that scope is left, so it may be caught here.
+        One that nobody asked for is the task's failure, and its consumer,
+        whose own state is in doubt, is replaced.
+        """
+        told: BaseException = error
+        good = True
+        if not isinstance(error, Exception):
+            told, good = self._judged(run, error)
+        lease = run.record
+        assert isinstance(lease, Lease)  # noqa: S101 - made in `add`
+        write = write_of_error(run, lease, told, self._job.deadline)
+        if write is None and run.reason is not CancelReason.LEASE_LOST:
+            self._bus.emit(LateError(lease.id, told))
+        self._end(Entry(run, write, max(0.0, self._clock() - run.started), told))
+        return good
+
+    def _judged(self, run: Run, error: BaseException) -> tuple[BaseException, bool]:
+        """Tell what an error that is no `Exception` means for its task and its consumer."""
+        if isinstance(error, BaseExceptionGroup):
+            stops, rest = error.split(lambda one: not isinstance(one, (Exception, self._cancelled)))
+            cancelled = stops is None
+        else:
+            stops, rest = (None, None) if isinstance(error, self._cancelled) else (error, None)
+            cancelled = stops is None
+        if not cancelled:
+            run.cancel(CancelReason.DRAIN)
+            self.fatal(error)
+            return error, False
+        if run.reason is not None:
+            return error, True
+        if anyio.current_effective_deadline() == float("-inf"):
+            run.cancel(CancelReason.DRAIN)
+            return error, True
+        stray = StrayCancellation(
+            "the handler ended with a cancellation that nobody asked for; did it await "
+            "something that was already cancelled?"
+        )
+        stray.__cause__ = rest
+        return stray, False
+
+    async def freed(self) -> None:
+        """Wait until a task could start."""
+        while self.free <= 0:
+            await self._one_less()
+
+    async def idle(self) -> None:
+        """Wait until no task is waiting or running."""
+        while self.active:
+            await self._one_less()
+
+    async def _one_less(self) -> None:
+        if self._freed is None:
+            self._freed = anyio.Event()
+        await self._freed.wait()
+
+    def close(self) -> None:
+        """Let the consumers end; what waits is given back, unstarted and uncharged."""
+        while self._todo:
+            run = self._todo.popleft()
+            run.cancel(CancelReason.DRAIN)
+            self._failed(run, StrayCancellation())
+        self._closed = True
+        parked, self._parked = self._parked, []
+        for event in parked:
+            event.set()
+
+    def give_up(self) -> list[Run]:
+        """Give running tasks back although their handlers go on; answer them."""
+        stuck = [run for run in self._flight.snapshot() if run.scope is not None]
+        for run in stuck:
+            run.scope = None
+            lease = run.record
+            if isinstance(lease, Lease):
+                write = write_of_error(run, lease, StrayCancellation(), self._job.deadline)
+                self._settler.put(Entry(run, write, 0.0, None))
+        return stuck
+
+    def cancel(self, reason: CancelReason) -> None:
+        """Cancel all running handlers."""
+        for run in self._flight.snapshot():
+            if run.scope is not None:
+                run.cancel(reason)

@@ -1,0 +1,188 @@
+"""The settle batcher: writes how runs ended, and speaks of it only when it is durable."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
+
+import anyio
+
+from layered.backend import Answer, Backend, Release, Settle, Verdict
+from layered.errors import BackendClosed, BackendError, Fatal
+from layered.task import Run, Settling, Status
+from layered.worker.events import BackendTroubled, Bus, TaskEnded, TaskStale
+from layered.worker.flight import Flight
+from layered.worker.outcome import Write
+
+log = logging.getLogger("layered.worker")
+
+
+class Entry(NamedTuple):
+    """One run that has ended, what to write for it, and what it raised."""
+
+    run: Run
+    write: Write
+    seconds: float
+    error: BaseException | None
+
+
+class Settler:
+    """
+    Writes the ends of runs in batches.
+
+    There is no timer: a batch is what arrived during the previous write. A
+    write that fails is tried again until the run's lease ends; then the
+    run counts as stale, and the task runs again elsewhere.
+
+    Args:
+        backend: The store.
+        flight: Runs leave it when they are durably settled, or stale.
+        bus: Is told of both.
+        clock: The clock of `Run.lease_ends`.
+        landed: Called after each batch.
+    """
+
+    __slots__ = (
+        "_backend",
+        "_bus",
+        "_clock",
+        "_closing",
+        "_entries",
+        "_flight",
+        "_landed",
+        "_wake",
+        "stale",
+    )
+
+    def __init__(
+        self,
+        backend: Backend,
+        flight: Flight,
+        bus: Bus,
+        clock: Callable[[], float],
+        landed: Callable[[], None],
+    ) -> None:
+        self._backend = backend
+        self._flight = flight
+        self._bus = bus
+        self._clock = clock
+        self._landed = landed
+        self._entries: list[Entry] = []
+        self._wake: anyio.Event | None = None
+        self._closing = False
+        self.stale = 0
+
+    def put(self, entry: Entry) -> None:
+        """Take the end of a run; never waits."""
+        self._entries.append(entry)
+        if self._wake is not None:
+            self._wake.set()
+
+    def close(self) -> None:
+        """Let `run` end once everything is written."""
+        self._closing = True
+        if self._wake is not None:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Write until closed."""
+        while self._entries or not self._closing:
+            if not self._entries:
+                self._wake = anyio.Event()
+                await self._wake.wait()
+                self._wake = None
+                continue
+            batch, self._entries = self._entries, []
+            await self._flush(batch)
+            self._landed()
+
+    async def _flush(self, batch: list[Entry]) -> None:
+        settles, releases, rest = [], [], []
+        for entry in batch:
+            kind = type(entry.write)
+            (settles if kind is Settle else releases if kind is Release else rest).append(entry)
+        if settles:
+            await self._write("settle", self._backend.settle, settles)
+        if releases:
+            await self._write("release", self._backend.release, releases)
+        for entry in rest:
+            if entry.run.settling is Settling.DONE:
+                self._tell(entry, Status.DONE)
+            else:
+                self._lost(entry)
+        self._flight.land([entry.run for entry in rest])
+
+    async def _write(
+        self,
+        operation: str,
+        write: Callable[[Any], Awaitable[Sequence[Answer]]],
+        entries: list[Entry],
+    ) -> None:
+        delay = 0.05
+        while entries:
+            try:
+                answers = await write([entry.write for entry in entries])
+            except (BackendClosed, Fatal) as error:
+                log.error("%s of %d tasks failed for good: %s", operation, len(entries), error)
+                break
+            except Exception as error:
+                if not isinstance(error, BackendError):
+                    log.exception("%s of %d tasks failed", operation, len(entries))
+                    if await self._one_by_one(operation, write, entries):
+                        return
+                self._bus.emit(BackendTroubled(operation, error, delay))
+                await anyio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load
+                delay = min(delay * 2, 1.0)
+                entries = self._still_leased(entries)
+            else:
+                self._answered(entries, answers)
+                return
+        for entry in entries:
+            self._lost(entry)
+        self._flight.land([entry.run for entry in entries])
+
+    async def _one_by_one(
+        self,
+        operation: str,
+        write: Callable[[Any], Awaitable[Sequence[Answer]]],
+        entries: list[Entry],
+    ) -> bool:
+        """Keep one entry that the backend chokes on from holding up the others."""
+        if len(entries) == 1:
+            return False
+        for entry in entries:
+            await self._write(operation, write, [entry])
+        return True
+
+    def _still_leased(self, entries: list[Entry]) -> list[Entry]:
+        now = self._clock()
+        kept, over = [], []
+        for entry in entries:
+            (kept if entry.run.lease_ends > now else over).append(entry)
+        for entry in over:
+            self._lost(entry)
+        self._flight.land([entry.run for entry in over])
+        return kept
+
+    def _answered(self, entries: list[Entry], answers: Sequence[Answer]) -> None:
+        tell = self._bus.active
+        for entry, answer in zip(entries, answers, strict=True):
+            if answer.verdict is Verdict.STALE:
+                self._lost(entry)
+            elif tell and answer.status is not None:
+                self._tell(entry, answer.status)
+        self._flight.land([entry.run for entry in entries])
+
+    def _tell(self, entry: Entry, status: Status) -> None:
+        record = entry.run.record
+        self._bus.emit(
+            TaskEnded(record.id, record.name, entry.run.attempt, status, entry.seconds, entry.error)
+        )
+
+    def _lost(self, entry: Entry) -> None:
+        record = entry.run.record
+        self.stale += 1
+        log.warning("task %s %s: lease lost, its end was not written", record.name, record.id)
+        self._bus.emit(TaskStale(record.id, record.name, entry.run.attempt))

@@ -1,0 +1,270 @@
+"""A shift: one run of a worker, from its first claim to its last settle."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import anyio
+from anyio.abc import TaskGroup
+
+from layered.backend import Claimant
+from layered.service.clock import loop_clock
+from layered.task import CancelReason
+from layered.worker.events import Bus, StateChanged
+from layered.worker.fetcher import Fetcher, Until
+from layered.worker.flight import Flight
+from layered.worker.housekeeping import Housekeeper
+from layered.worker.keeper import Keeper
+from layered.worker.plan import Plan
+from layered.worker.pool import Job, Pool
+from layered.worker.settle import Settler
+from layered.worker.states import Machine, State
+from layered.worker.ticker import Ticker
+
+log = logging.getLogger("layered.worker")
+
+STUCK_STATUS = 70
+"""Exit status of a process whose handlers would not end (EX_SOFTWARE of sysexits.h)."""
+
+
+class Shift:
+    """
+    Puts the parts of a running worker together, and takes them down in order.
+
+    Everything here runs shielded from the outside: a cancellation of
+    `Worker.run` becomes a drain without grace, so that what was claimed is
+    settled or given back. Every phase of it is limited in time.
+
+    Args:
+        plan: What was built.
+        until: When to end without being told.
+        owns_process: Whether a handler that will not end may end the process.
+    """
+
+    def __init__(self, plan: Plan, until: Until, *, owns_process: bool = False) -> None:
+        self._plan = plan
+        self._until = until
+        self._owns_process = owns_process
+        settings, backend = plan.settings, plan.backend
+        self.name = plan.name
+        self.owner = f"{plan.name}/{socket.gethostname()}/{os.getpid()}/{uuid4().hex}"
+        self.backend = backend
+        self.result_limit = backend.limits.result
+        self.bus = Bus(plan.listeners)
+        self.machine = Machine(plan.name, self._changed)
+        self.flight = Flight(max(64, 2 * plan.concurrency))
+        self._keeper = Keeper(backend, self.flight, settings.lease, self.bus)
+        clock = loop_clock()
+        step = settings.lease / 6
+        self._ticker = Ticker(self.flight, clock, self._keeper.clock, step)
+        self._settler = Settler(backend, self.flight, self.bus, self._keeper.clock, self._landed)
+        job = Job(
+            plan.service,
+            {kind.name: kind for kind in backend.kinds},
+            plan.deadline,
+            plan.concurrency,
+            self.result_limit,
+        )
+        self._pool = Pool(job, self, self.flight, self._settler, self._ticker, self.bus)
+        self._pool.fatal = partial(self.fail, hurry=True)
+        max_run = None if plan.deadline is None else plan.deadline + settings.lease
+        claimant = Claimant(backend.queue, self.owner, settings.lease, max_run)
+        self._fetcher = Fetcher(
+            backend, claimant, plan.handler.capacities, plan.service, settings.batch
+        )
+        self._children: TaskGroup | None = None
+        self._spawned = 0
+        self._child_ended = anyio.Event()
+        self._grace = anyio.CancelScope()
+        self._error: BaseException | None = None
+        self._ended = anyio.Event()
+
+    def _changed(self, state: State) -> None:
+        log.info("worker %s: %s", self.name, state.value)
+        self.bus.emit(StateChanged(self.name, state))
+
+    def _landed(self) -> None:
+        if self._until is not Until.STOPPED and not len(self.flight):
+            self._fetcher.poll.hint()
+
+    def stop(self) -> None:
+        """Begin a drain; repeating it does nothing."""
+        if self.machine.state in {State.PENDING, State.RUNNING, State.PAUSED}:
+            self.machine.move("stop")
+
+    def hurry(self) -> None:
+        """Begin a drain, or end the grace of one that goes on: cancel what runs."""
+        self.stop()
+        self._grace.cancel()
+
+    def fail(self, error: BaseException, *, hurry: bool = False) -> None:
+        """End because of *error*, which `Worker.run` raises when all is settled."""
+        if self._error is None:
+            self._error = error
+        if hurry:
+            self.hurry()
+        else:
+            self.stop()
+
+    def spawn(
+        self, function: Callable[..., Awaitable[object]], *args: Any, name: str | None
+    ) -> None:
+        """Run *function* beside the handlers; see `WorkerContext.spawn`."""
+        if self._children is not None:
+            self._spawned += 1
+            self._children.start_soon(self._child, function, args, name=name)
+
+    async def _child(
+        self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]
+    ) -> None:
+        try:
+            await function(*args)
+        except Exception:
+            log.exception("worker %s: spawned %r failed", self.name, function)
+        finally:
+            self._spawned -= 1
+            self._child_ended.set()
+
+    async def run(self) -> None:
+        """
+        Work until told to stop, or until the work is done.
+
+        Raises:
+            Exception: what ended the worker, if something did.
+        """
+        try:
+            async with anyio.create_task_group() as outside:
+                outside.start_soon(self._shielded)
+                try:
+                    await self._ended.wait()
+                except BaseException:
+                    self.hurry()
+                    raise
+        finally:
+            error, self._error = self._error, None
+            if error is not None:
+                raise error
+
+    async def _shielded(self) -> None:
+        try:
+            with anyio.CancelScope(shield=True):
+                await self.backend.check()
+                async with self._plan.handler.opened():
+                    await self._work()
+        except BaseException as error:
+            self.fail(error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._ended.set()
+
+    async def _work(self) -> None:
+        if self.machine.state is State.PENDING:
+            self.machine.move("run")
+        async with anyio.create_task_group() as services:
+            services.start_soon(self._settler.run)
+            services.start_soon(self._keeper.run)
+            services.start_soon(self._ticker.run)
+            services.start_soon(self.bus.run)
+            async with anyio.create_task_group() as crew:
+                self._pool.start(crew)
+                async with anyio.create_task_group() as self._children:
+                    await self._until_drained(crew)
+            await self._finish(services)
+
+    async def _until_drained(self, crew: TaskGroup) -> None:
+        names = self._plan.handler.names
+        lease = self._plan.settings.lease
+        keeper = Housekeeper(self.backend, self._keeper, names, self.backend.queue, lease)
+        house = anyio.CancelScope()
+        crew.start_soon(_in_scope, house, keeper.run, self.bus)
+        fetched = anyio.Event()
+        crew.start_soon(self._fetch, fetched)
+        await self.machine.reach(State.DRAINING)
+        house.cancel()
+        await self._drain(fetched)
+
+    async def _fetch(self, fetched: anyio.Event) -> None:
+        try:
+            await self._fetcher.run(
+                self._pool, self.flight, self._keeper, self.machine, self.bus, self._until
+            )
+        except Exception as error:
+            log.exception("worker %s cannot go on", self.name)
+            self.fail(error)
+        finally:
+            fetched.set()
+            self.stop()
+
+    async def _drain(self, fetched: anyio.Event) -> None:
+        """Stop claiming → release what waits → grace → cancel → wait for the cancelled."""
+        settings = self._plan.settings
+        self._fetcher.stop()
+        with anyio.move_on_after(settings.cancel_grace):
+            await fetched.wait()
+        self._fetcher.abandon()
+        self._pool.close()
+        with self._grace:
+            with anyio.move_on_after(settings.grace):
+                await self._quiet()
+        self._pool.cancel(CancelReason.DRAIN)
+        if self._children is not None:
+            self._children.cancel_scope.cancel()
+        with anyio.move_on_after(settings.cancel_grace, shield=True):
+            await self._pool.idle()
+        if self._pool.active:
+            await self._give_up_on_stuck()
+
+    async def _quiet(self) -> None:
+        await self._pool.idle()
+        while self._spawned:
+            self._child_ended = anyio.Event()
+            await self._child_ended.wait()
+
+    async def _give_up_on_stuck(self) -> None:
+        """Handlers that swallow their cancellation: give their tasks back; end the process if it is ours."""
+        stuck = self._pool.give_up()
+        for run in stuck:
+            log.critical(
+                "worker %s: task %s %s does not end though cancelled; it was given back",
+                self.name,
+                run.record.name,
+                run.record.id,
+            )
+        if not self._owns_process:
+            return
+        with anyio.move_on_after(self._plan.settings.cancel_grace, shield=True):
+            await self.flight.empty()
+        for thread, frame in sys._current_frames().items():
+            log.critical("thread %s:\n%s", thread, "".join(traceback.format_stack(frame)))
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(STUCK_STATUS)
+
+    async def _finish(self, services: TaskGroup) -> None:
+        """Flush settles → stop the keeper → hand over the last events; each limited."""
+        limit = max(0.1, self._plan.settings.cancel_grace)
+        self._settler.close()
+        with anyio.move_on_after(limit):
+            await self.flight.empty()
+        self._keeper.stop()
+        self.machine.move("ended")
+        self.bus.close()
+        with anyio.move_on_after(limit):
+            await self.bus.closed.wait()
+        services.cancel_scope.cancel()
+
+
+async def _in_scope(
+    scope: anyio.CancelScope, work: Callable[[Bus], Awaitable[None]], bus: Bus
+) -> None:
+    with scope:
+        await work(bus)

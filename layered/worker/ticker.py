@@ -1,0 +1,72 @@
+"""The ticker: one task that cancels what is past its deadline or its lease."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from layered.task import NEVER, CancelReason
+from layered.worker.flight import Flight
+
+RESOLUTION = 0.01
+"""Seconds: how late a deadline may be noticed; also keeps virtual time from standing still."""
+
+
+class Ticker:
+    """
+    Cancels runs past their deadline or their lease.
+
+    Parked while nothing is in flight; otherwise it sleeps to the earliest
+    limit. A limit that comes later than a sleep began is never earlier
+    than that sleep's end, because all runs have the same limits.
+
+    Args:
+        flight: The runs to watch.
+        clock: The loop's clock, of `Run.deadline`.
+        lease_clock: The clock of `Run.lease_ends`.
+        step: Most seconds to sleep while something is in flight.
+    """
+
+    __slots__ = ("_clock", "_flight", "_lease_clock", "_step", "_wake", "parked")
+
+    def __init__(
+        self,
+        flight: Flight,
+        clock: Callable[[], float],
+        lease_clock: Callable[[], float],
+        step: float,
+    ) -> None:
+        self._flight = flight
+        self._clock = clock
+        self._lease_clock = lease_clock
+        self._step = step
+        self._wake = anyio.Event()
+        self.parked = True
+
+    def wake(self) -> None:
+        """Start watching: something is in flight."""
+        self.parked = False
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            if not len(self._flight):
+                self.parked = True
+                self._wake = anyio.Event()
+                await self._wake.wait()
+            await anyio.sleep(max(RESOLUTION, min(self._step, self._remaining())))
+
+    def _remaining(self) -> float:
+        """Cancel what is overdue; answer the seconds to the earliest limit."""
+        now, lease_now = self._clock(), self._lease_clock()
+        earliest = NEVER
+        for run in self._flight.snapshot():
+            if run.deadline <= now:
+                run.cancel(CancelReason.DEADLINE)
+            elif run.lease_ends <= lease_now:
+                run.cancel(CancelReason.LEASE_LOST)
+            elif run.reason is None:
+                earliest = min(earliest, run.deadline - now, run.lease_ends - lease_now)
+        return earliest

@@ -1,0 +1,168 @@
+"""`Worker`: a built stack on a backend, ready to run."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Generic, Literal, TypeVar
+
+import anyio
+
+from layered.errors import WrongState
+from layered.task import Task
+from layered.worker.context import WorkerContext
+from layered.worker.explain import explain
+from layered.worker.fetcher import Until
+from layered.worker.plan import Plan
+from layered.worker.shift import Shift
+from layered.worker.states import State
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Worker(Generic[A, R]):
+    """
+    Claims tasks from a backend and takes each through its stack.
+
+    Made by `WorkerBuilder.build`. It may run again after it has stopped;
+    what its layers remember stays.
+
+    Args:
+        plan: What was decided at build.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._shift: Shift | None = None
+
+    @property
+    def name(self) -> str:
+        """The worker's name; workers may share one."""
+        return self._plan.name
+
+    @property
+    def state(self) -> State:
+        """Where the worker stands; pending before its first run."""
+        return State.PENDING if self._shift is None else self._shift.machine.state
+
+    @property
+    def context(self) -> WorkerContext:
+        """
+        Pause, resume, stop and ask the running worker.
+
+        Raises:
+            WrongState: if it does not run.
+        """
+        if self._shift is None or self._shift.machine.state is State.STOPPED:
+            msg = f"worker {self.name!r} does not run: start it with run() first"
+            raise WrongState(msg)
+        return WorkerContext(self._shift)
+
+    async def run(
+        self, *, burst: bool = False, until_empty: bool = False, signals: bool = False
+    ) -> None:
+        """
+        Work until told to stop.
+
+        Args:
+            burst: End when a claim made with nothing in flight answers
+                nothing; tasks of the future stay.
+            until_empty: End when no live task of this worker's names is
+                left in the queue: those of the future, and those that run
+                elsewhere, are waited for.
+            signals: Drain at the first SIGINT or SIGTERM, cancel at the
+                second; only in the main thread. A handler that will not
+                end, though cancelled, then ends the process, with status
+                70, after everything else was settled or given back.
+
+        Raises:
+            Fatal: if the store cannot be used; what was in flight was
+                settled as far as possible.
+            WrongState: if it runs already.
+            SystemExit, KeyboardInterrupt: if a handler raised it; its task
+                was given back.
+
+        Cancellation:
+            A drain without grace: handlers are cancelled and have
+            `cancel_grace` to clean up; ended tasks are settled, the others
+            given back uncharged. No phase lasts longer than `cancel_grace`.
+        """
+        if self._shift is not None and self._shift.machine.state is not State.STOPPED:
+            msg = f"worker {self.name!r} runs already: build another one to run two"
+            raise WrongState(msg)
+        until = Until.EMPTY if until_empty else Until.BURST if burst else Until.STOPPED
+        shift = self._shift = Shift(self._plan, until, owns_process=signals)
+        if not signals:
+            await shift.run()
+            return
+        async with anyio.create_task_group() as group:
+            group.start_soon(_obey_signals, shift)
+            await shift.run()
+            group.cancel_scope.cancel()
+
+    async def run_until(self, stop: Callable[[], Awaitable[object]], /) -> None:
+        """
+        Work until *stop*, an async function, answers; then drain.
+
+        Raises:
+            As `run`; an error of *stop* is raised after the drain.
+        """
+
+        async def wait_and_drain() -> None:
+            try:
+                await stop()
+            finally:
+                if self._shift is not None:
+                    self._shift.stop()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait_and_drain)
+            await self.run()
+            group.cancel_scope.cancel()
+
+    def run_sync(
+        self,
+        *,
+        burst: bool = False,
+        until_empty: bool = False,
+        backend: Literal["asyncio", "trio"] = "asyncio",
+    ) -> None:
+        """
+        Open the storage, work, and close it: a whole program, without ``await``.
+
+        Signals are obeyed as with ``run(signals=True)``.
+
+        Args:
+            burst: As in `run`.
+            until_empty: As in `run`.
+            backend: The event loop to run on.
+        """
+
+        async def main() -> None:
+            async with self._plan.backend:
+                await self.run(burst=burst, until_empty=until_empty, signals=True)
+
+        anyio.run(main, backend=backend)
+
+    async def call(self, task: Task[A], /) -> R:
+        """Take one task through the stack, without claiming or settling: for tests and tools."""
+        async with self._plan.handler.opened():
+            result: R = await self._plan.service.call(task)
+        return result
+
+    def explain(self) -> str:
+        """Describe what happens to a task: the stack, the parameters, attempts and limits."""
+        return explain(self._plan)
+
+    def __repr__(self) -> str:
+        """Show name, backend and state."""
+        return f"<Worker {self.name!r} on {self._plan.backend!r} {self.state.value}>"
+
+
+async def _obey_signals(shift: Shift) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        async for _ in received:
+            if shift.machine.state is State.DRAINING:
+                shift.hurry()
+            shift.stop()
