@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias, TypeVar, get_origin
+from collections.abc import Iterable
+from typing import Annotated, TypeAlias, TypeVar, get_origin
 
 import attrs
 
@@ -36,26 +37,23 @@ class DataMarker:
             return Constant(wanted.data[fitting[0]], "WorkerBuilder.data")
         name = getattr(base, "__name__", str(base))
         if fitting:
-            raise Unfillable(
-                f"{_listed(fitting)} all are {base!r}",
-                "ask for one of these types, or use Depends with a function that chooses",
-            )
-        raise Unfillable(
-            f"no data of {base!r} is provided (provided: {_listed(list(wanted.data))})",
-            f"provide it with WorkerBuilder.data({name}(...))",
-        )
+            found = f"{_listed(fitting)} all fit {base!r}"
+            way_out = "ask for one of them, or let Depends choose"
+            raise Unfillable(found, way_out)
+        found = f"no data of {base!r} is provided (provided: {_listed(wanted.data)})"
+        raise Unfillable(found, f"provide it with WorkerBuilder.data({name}(...))")
 
 
 Data: TypeAlias = Annotated[T, DataMarker()]
 """``Data[State]`` is `State` to type checkers, and the worker's own `State` to a handler."""
 
 
-def _fits(value: object, base: Any) -> bool:
+def _fits(value: object, base: type) -> bool:
     try:
         return isinstance(value, base)
     except TypeError:  # a Protocol that is not for the run time, or no type at all
         return False
 
 
-def _listed(found: list[type]) -> str:
+def _listed(found: Iterable[type]) -> str:
     return ", ".join(each.__name__ for each in found) or "nothing"

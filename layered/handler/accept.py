@@ -8,11 +8,13 @@ the answer is yes; type checkers see more.
 
 from __future__ import annotations
 
-import collections.abc
 import types
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from layered.handler.signature import MISSING
+
+Form: TypeAlias = Any
+"""A type form: a class, a union, an ``Annotated``, whatever stands in an annotation."""
 
 # What checkers let pass without a subclass relation: PEP 484, the numeric tower.
 _PROMOTED: dict[object, tuple[object, ...]] = {
@@ -22,7 +24,7 @@ _PROMOTED: dict[object, tuple[object, ...]] = {
 }
 
 
-def accepts(taken: Any, given: Any) -> bool:
+def accepts(taken: Form, given: Form) -> bool:
     """Tell whether a parameter of type *taken* can be given a value of type *given*."""
     taken, given = bare(taken), bare(given)
     if taken in (MISSING, Any, object, given) or isinstance(taken, TypeVar):
@@ -36,10 +38,10 @@ def accepts(taken: Any, given: Any) -> bool:
     return _accepts_class(taken, given)
 
 
-def bare(form: Any) -> Any:
+def bare(form: Form) -> Form:
     """Take away ``Annotated``, a type alias's name, and nothing else."""
     while True:
-        if get_origin(form) is Annotated:
+        if origin_of(form) is Annotated:
             form = form.__origin__
         elif type(form).__name__ == "TypeAliasType":
             form = form.__value__
@@ -47,12 +49,17 @@ def bare(form: Any) -> Any:
             return form
 
 
-def union_members(form: object) -> tuple[Any, ...]:
+def origin_of(form: Form) -> Form:
+    """Answer the class of a generic form, the special form of others, or `None`."""
+    return get_origin(form)
+
+
+def union_members(form: Form) -> tuple[Form, ...]:
     """Split a union; nothing for everything else."""
-    return get_args(form) if get_origin(form) in {Union, types.UnionType} else ()
+    return get_args(form) if origin_of(form) in {Union, types.UnionType} else ()
 
 
-def _accepts_class(taken: Any, given: Any) -> bool:
+def _accepts_class(taken: Form, given: Form) -> bool:
     taken_class, given_class = _class_of(taken), _class_of(given)
     if not isinstance(taken_class, type) or not isinstance(given_class, type):
         return True
@@ -64,12 +71,10 @@ def _accepts_class(taken: Any, given: Any) -> bool:
     inner, outer = get_args(given), get_args(taken)
     if taken_class is not given_class or len(inner) != len(outer):
         return True
-    if taken_class is collections.abc.Callable:
-        return True
-    return all(accepts(o, i) for o, i in zip(outer, inner))
+    return all(accepts(*pair) for pair in zip(outer, inner, strict=True))
 
 
-def _class_of(form: Any) -> Any:
+def _class_of(form: Form) -> Form:
     while hasattr(form, "__supertype__"):  # NewType
         form = form.__supertype__
-    return get_origin(form) or form
+    return origin_of(form) or form

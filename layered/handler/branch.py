@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import attrs
@@ -13,7 +13,7 @@ from layered.handler.generate import Call, Work, compiled, joined
 from layered.handler.plan import Plan
 from layered.handler.resolve import Offer
 from layered.handler.setting import Site
-from layered.handler.signature import Signature, place, quoted, read_signature, short_name
+from layered.handler.signature import Signature, Thing, place, quoted, read_signature, short_name
 from layered.handler.source import Injected
 from layered.task import Kind
 
@@ -44,8 +44,8 @@ class Innermost:
 
     call: Call
     text: str
-    ready: Callable[[], Awaitable[None]] = always_ready
-    capacity: Callable[[], int] = unlimited
+    ready: Callable[[], Coroutine[Any, Any, None]]
+    capacity: Callable[[], int]
 
     def __repr__(self) -> str:
         """Name the handler and its place."""
@@ -68,7 +68,7 @@ class Branch:
     injected: Sequence[Injected]
 
 
-def compile_branch(handler: Any, kinds: Sequence[Kind[Any]], site: Site) -> Branch | None:
+def compile_branch(handler: Thing, kinds: Sequence[Kind[Any]], site: Site) -> Branch | None:
     """Compile one handler for tasks of *kinds*; append what is wrong and answer `None`."""
     before = len(site.problems)
     serves = callable(getattr(handler, "call", None))
@@ -90,13 +90,13 @@ def compile_branch(handler: Any, kinds: Sequence[Kind[Any]], site: Site) -> Bran
         return None
     call = compiled(plan, name, work, site)
     text = f"{name} ({file})" if file else name
-    limits = {
-        k: getattr(handler, k) for k in ("ready", "capacity") if serves and hasattr(handler, k)
-    }
-    return Branch(Innermost(call, text, **limits), [kind.name for kind in kinds], plan.injected)
+    ready = getattr(handler, "ready", always_ready) if serves else always_ready
+    capacity = getattr(handler, "capacity", unlimited) if serves else unlimited
+    service = Innermost(call, text, ready, capacity)
+    return Branch(service, [kind.name for kind in kinds], plan.injected)
 
 
-def _readable(handler: Any, site: Site, *, serves: bool) -> Signature | None:
+def _readable(handler: Thing, site: Site, *, serves: bool) -> Signature | None:
     """Read the signature of what will be called; append why there is none."""
     if isinstance(handler, type):
         name = handler.__name__
@@ -108,8 +108,9 @@ def _readable(handler: Any, site: Site, *, serves: bool) -> Signature | None:
             "service"
         )
         return None
+    called: Thing = getattr(handler, "call", handler) if serves else handler
     try:
-        return read_signature(handler.call if serves else handler)
+        return read_signature(called)
     except ValueError:
         site.problems.append(
             f"handler {short_name(handler)!r} has no signature that can be read; call it from a "
@@ -118,13 +119,13 @@ def _readable(handler: Any, site: Site, *, serves: bool) -> Signature | None:
         return None
 
 
-def _service_work(handler: Any, plan: Plan) -> Work:
+def _service_work(handler: Thing, plan: Plan) -> Work:
     return Work(f"{plan.bind('call', handler.call)}(task)")
 
 
-def _function_work(handler: Any, signature: Signature, plan: Plan) -> Work:
+def _function_work(handler: Thing, signature: Signature, plan: Plan) -> Work:
     function = plan.bind(signature.name, handler)
-    arguments = plan.arguments(signature.parameters[1:], signature.name, plan.subject)
+    arguments = plan.arguments(signature.parameters[1:], signature.name)
     if signature.shape.is_async:
         return Work(f"{function}({joined([(None, 'task.args'), *arguments])})")
     by_position = [each for each in arguments if each[0] is None]

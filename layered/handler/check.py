@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
-from layered.handler.accept import accepts, bare
+from layered.handler.accept import accepts, bare, origin_of
 from layered.handler.signature import MISSING, REST, Parameter, Shape, Signature
 from layered.task import Kind, Task, form_name
 
@@ -16,7 +16,7 @@ def function_problems(signature: Signature, kinds: Sequence[Kind[Any]]) -> Itera
     first = signature.parameters[0] if signature.parameters else None
     form = form_name(kinds[0].form)
     if first is None or not first.is_positional:
-        yield f"{_lacking(first)}; let its first parameter take them: {signature.name}(args: {form})"
+        yield f"{_lacking(first)}; let its first parameter take them, as a {form}"
     elif first.problem is not None:
         yield f"has the annotation {first.text!r} that cannot be read: {first.problem}"
     else:
@@ -37,7 +37,7 @@ def service_problems(signature: Signature, kinds: Sequence[Kind[Any]]) -> Iterat
                 "from the task, keep it in the object, or make the handler a function"
             )
     form = MISSING if first.problem else bare(first.form)
-    if get_origin(form) is not Task:
+    if origin_of(form) is not Task:
         if not accepts(form, Task):
             yield (
                 f"has a 'call' that takes {form_name(form)}, but services get the whole task; "

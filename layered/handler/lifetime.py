@@ -55,7 +55,7 @@ class Lifetime:
         self._limit = limit
         self._values: dict[str, object] = {}
         self.is_open = False
-        self.shared: dict[object, Shared | None] = {}
+        self.shared: dict[object, Shared] = {}
         self.namespaces: list[dict[str, object]] = []
 
     @asynccontextmanager
@@ -67,11 +67,11 @@ class Lifetime:
             WrongState: if they are set up already.
         """
         if self.is_open:
-            raise WrongState("this handler is open already; a worker runs once at a time")
+            msg = "this handler is open already; a worker runs once at a time"
+            raise WrongState(msg)
         async with AsyncExitStack() as stack:
             for each in self.shared.values():
-                if each is not None:
-                    self._values[each.variable] = await self._set_up(each, stack)
+                self._values[each.variable] = await self._set_up(each, stack)
             for namespace in self.namespaces:
                 namespace.update(self._values)
             self.is_open = True
@@ -83,7 +83,7 @@ class Lifetime:
 
     def closed(self) -> WrongState:
         """Make the error of a call before or after."""
-        names = ", ".join(repr(each.dependency) for each in self.shared.values() if each)
+        names = ", ".join(repr(each.dependency) for each in self.shared.values())
         return WrongState(
             f"a handler was called while its worker-scoped dependencies ({names}) are not set up; "
             "call it inside 'async with handler.opened()'"

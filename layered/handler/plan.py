@@ -7,8 +7,9 @@ Dependencies are found depth first, so each stands after what it needs.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
@@ -31,6 +32,8 @@ from layered.handler.source import (
     Source,
     Unfillable,
 )
+
+T = TypeVar("T")
 
 Argument: TypeAlias = tuple[str | None, str]
 """Keyword (`None` for a positional one) and expression."""
@@ -75,57 +78,62 @@ class Plan:
         self._offer = offer
         self._lifetime = lifetime
         self._problems = problems
-        self._opened: dict[object, Opening | None] = {}
+        self._opened: dict[object, Opening] = {}
         self._path: list[tuple[object, str]] = []
 
     @property
-    def openings(self) -> list[Opening]:
+    def openings(self) -> Sequence[Opening]:
         """The dependencies of one run, each after those that it needs."""
-        return [each for each in self._opened.values() if each is not None]
+        return list(self._opened.values())
 
     def bind(self, hint: str, value: object) -> str:
         """Make *value* a global of the compiled call; answer its name."""
-        letters = "".join(c if c.isalnum() and c.isascii() else "_" for c in hint).strip("_")
-        name = f"{letters}_{len(self.namespace)}"
+        letters = "".join(c if c.isalnum() and c.isascii() else "_" for c in hint)
+        name = f"{letters.strip('_') or 'it'}_{len(self.namespace)}"
         self.namespace[name] = value
         return name
 
-    def arguments(
-        self, parameters: Sequence[Parameter], owner: str, subject: str
-    ) -> list[Argument]:
-        """Find the expressions that fill *parameters* once per run."""
-        filled: list[Argument] = []
-        for keyword, parameter, source in self._sources(parameters, owner, subject):
-            text = self._expression(parameter, source, subject)
-            if text is not None:
-                filled.append((keyword, text))
-        return filled
+    def arguments(self, parameters: Sequence[Parameter], owner: str) -> list[Argument]:
+        """Find the expressions that fill the handler's *parameters* once per run."""
+        return self._filled(parameters, owner, self.subject, self._expression)
 
-    def _sources(
-        self, parameters: Sequence[Parameter], owner: str, subject: str
-    ) -> list[tuple[str | None, Parameter, Source]]:
-        found: list[tuple[str | None, Parameter, Source]] = []
+    def _filled(
+        self,
+        parameters: Sequence[Parameter],
+        owner: str,
+        subject: str,
+        answer: Callable[[Parameter, Source], T],
+    ) -> list[tuple[str | None, T]]:
+        """Answer what fills each of *parameters*, by keyword after one that keeps its default."""
+        filled: list[tuple[str | None, T]] = []
         skipped = False
         for parameter in parameters:
             if parameter.kind in REST:
                 continue
             try:
-                source = source_of(parameter, self._offer)
+                source = self._source(parameter, owner)
+                if source is None:
+                    skipped = True
+                    continue
+                value = answer(parameter, source)
             except Unfillable as error:
-                self._refuse(subject, parameter, error)
-                continue
-            if source is not None:
-                self.injected.append(Injected(owner, parameter.name, parameter.text, source.text))
-            elif parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-                source = Constant(parameter.default, "default")
-            else:
-                skipped = True
+                name = parameter.name
+                self._problems.append(f"{subject} cannot fill parameter {name!r}: {error}")
                 continue
             by_position = parameter.is_positional and not skipped
-            found.append((None if by_position else parameter.name, parameter, source))
-        return found
+            filled.append((None if by_position else parameter.name, value))
+        return filled
 
-    def _expression(self, parameter: Parameter, source: Source, subject: str) -> str | None:
+    def _source(self, parameter: Parameter, owner: str) -> Source | None:
+        source = source_of(parameter, self._offer)
+        if source is not None:
+            self.injected.append(Injected(owner, parameter.name, parameter.text, source.text))
+        elif parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            return Constant(parameter.default, "default")
+        return source
+
+    def _expression(self, parameter: Parameter, source: Source) -> str:
+        """Write what is evaluated once per run."""
         if isinstance(source, Constant):
             return self.bind(parameter.name, source.value)
         if isinstance(source, Attribute):
@@ -136,83 +144,71 @@ class Plan:
             return f"(await {called})" if is_async else called
         if source.scope == "worker":
             self.uses_lifetime = True
-            shared = self._shared(parameter, source, subject)
-            return shared and shared.variable
-        key = _key(source.function)
-        if key not in self._opened and self._enters(key, parameter, source, subject):
-            self._opened[key] = self._opening(parameter, source, subject)
-            self._path.pop()
-        opening = self._opened.get(key)
-        return opening and opening.variable
+            return self._shared(source).variable
+        return self._opening(source).variable
 
-    def _opening(self, parameter: Parameter, source: Provided, subject: str) -> Opening | None:
-        signature = self._read(parameter, source, subject)
-        if signature is None:
-            return None
-        inner = f"dependency {signature.quoted} of {self.subject}"
-        arguments = self.arguments(signature.parameters, signature.name, inner)
-        function = self.bind(signature.name, source.function)
-        return Opening(f"{function}_value", function, signature.name, signature.shape, arguments)
-
-    def _shared(self, parameter: Parameter, source: Provided, subject: str) -> Shared | None:
-        shared, key = self._lifetime.shared, _key(source.function)
-        if key not in shared and self._enters(key, parameter, source, subject):
-            shared[key] = self._sharing(parameter, source, subject)
-            self._path.pop()
-        return shared.get(key)
-
-    def _sharing(self, parameter: Parameter, source: Provided, subject: str) -> Shared | None:
-        signature = self._read(parameter, source, subject)
-        if signature is None:
-            return None
-        inner = f"worker-scoped dependency {signature.quoted} of {self.subject}"
-        arguments: list[tuple[str | None, Fixed | Shared]] = []
-        for keyword, wanted, found in self._sources(signature.parameters, signature.name, inner):
-            value = self._lasting(wanted, found, inner)
-            if value is not None:
-                arguments.append((keyword, value))
-        variable = f"shared_{len(self._lifetime.shared)}"
-        return Shared(variable, signature.name, source.function, signature.shape, arguments)
-
-    def _lasting(self, parameter: Parameter, source: Source, subject: str) -> Fixed | Shared | None:
+    def _lasting(self, parameter: Parameter, source: Source) -> Fixed | Shared:
+        """Find what is there before any task is."""
+        del parameter
         if isinstance(source, Constant):
             return Fixed(source.value)
         if isinstance(source, Provided) and source.scope == "worker":
-            return self._shared(parameter, source, subject)
+            return self._shared(source)
         found = f"{source.text} belongs to one run of one task, and this serves all of them"
-        self._refuse(subject, parameter, Unfillable(found, "leave it out, or use scope='attempt'"))
-        return None
+        raise Unfillable(found, "leave it out, or use scope='attempt'")
 
-    def _read(self, parameter: Parameter, source: Provided, subject: str) -> Signature | None:
-        try:
-            signature = read_signature(source.function)
-        except (TypeError, ValueError):
-            error = Unfillable(
-                f"{source.function!r} has no signature that can be read",
-                "give Depends a Python function",
-            )
-            return self._refuse(subject, parameter, error)
-        if signature.wraps.is_generator and not signature.shape.is_generator:
-            error = Unfillable(
-                f"{signature.name!r} is a decorated generator",
-                "give Depends the generator function itself, without @contextmanager",
-            )
-            return self._refuse(subject, parameter, error)
-        return signature
+    def _opening(self, source: Provided) -> Opening:
+        key = _key(source.function)
+        if key not in self._opened:
+            with self._reading(source) as read:
+                subject = f"dependency {read.quoted} of {self.subject}"
+                arguments = self._filled(read.parameters, read.name, subject, self._expression)
+            function = self.bind(read.name, source.function)
+            variable = f"{function}_value"
+            self._opened[key] = Opening(variable, function, read.name, read.shape, arguments)
+        return self._opened[key]
 
-    def _enters(self, key: object, parameter: Parameter, source: Provided, subject: str) -> bool:
+    def _shared(self, source: Provided) -> Shared:
+        key, shared = _key(source.function), self._lifetime.shared
+        if key not in shared:
+            with self._reading(source) as read:
+                subject = f"worker-scoped dependency {read.quoted} of {self.subject}"
+                arguments = self._filled(read.parameters, read.name, subject, self._lasting)
+            variable = f"shared_{len(shared)}"
+            shared[key] = Shared(variable, read.name, source.function, read.shape, arguments)
+        return shared[key]
+
+    @contextmanager
+    def _reading(self, source: Provided) -> Iterator[Signature]:
+        """Read a dependency, and stand on the path to what it needs meanwhile."""
+        signature = read_dependency(source.function)
+        key = (_key(source.function), source.scope)
         keys = [each for each, _ in self._path]
-        name = getattr(source.function, "__name__", repr(source.function))
-        if key not in keys:
-            self._path.append((key, name))
-            return True
-        names = [*(each for _, each in self._path[keys.index(key) :]), name]
-        found = f"dependencies need each other in a circle, {' -> '.join(names)}"
-        self._refuse(subject, parameter, Unfillable(found, "take one of them out of it"))
-        return False
+        if key in keys:
+            circle = [*(name for _, name in self._path[keys.index(key) :]), signature.name]
+            found = f"dependencies need each other in a circle, {' -> '.join(circle)}"
+            raise Unfillable(found, "take one of them out")
+        self._path.append((key, signature.name))
+        yield signature
+        self._path.pop()
 
-    def _refuse(self, subject: str, parameter: Parameter, error: Unfillable) -> None:
-        self._problems.append(f"{subject} cannot fill parameter {parameter.name!r}: {error}")
+
+def read_dependency(function: Callable[..., object]) -> Signature:
+    """
+    Read the function of a dependency.
+
+    Raises:
+        Unfillable: if it can be no dependency.
+    """
+    try:
+        signature = read_signature(function)
+    except (TypeError, ValueError) as error:
+        found = f"{function!r} has no signature that can be read"
+        raise Unfillable(found, "give Depends a Python function") from error
+    if signature.wraps.is_generator and not signature.shape.is_generator:
+        found = f"{signature.name!r} is a generator inside a decorator"
+        raise Unfillable(found, "give Depends the generator itself, without @contextmanager")
+    return signature
 
 
 def _key(function: Callable[..., object]) -> object:

@@ -53,10 +53,8 @@ class Router(Generic[A]):
                 `ready` and `capacity` bound the fetch of its own tasks only.
         """
         answer: Router[A | B] = object.__new__(Router)
-        answer.routes = (
-            *self.routes,
-            *((each, handler) for each in union_members(form) or (form,)),
-        )
+        forms = union_members(form) or (form,)
+        answer.routes = (*self.routes, *((each, handler) for each in forms))
         return answer
 
     def __repr__(self) -> str:
@@ -110,7 +108,7 @@ class Routed:
 async def _first(service: Innermost, scope: anyio.CancelScope, trouble: list[Exception]) -> None:
     try:
         await service.ready()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - raised outside of the task group
         trouble.append(error)
     scope.cancel()
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import sys
 import types
 from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import PurePath
-from typing import Any, get_type_hints
+from typing import Any, TypeAlias, get_type_hints
 
 import attrs
+
+Thing: TypeAlias = Any
+"""Whatever a user passes as a handler or a dependency."""
+
+Names: TypeAlias = dict[str, Any]
 
 MISSING: Any = inspect.Parameter.empty
 """The form of a parameter without annotation."""
@@ -106,12 +112,12 @@ def read_signature(thing: Callable[..., object]) -> Signature:
     return Signature(short_name(thing), place(thing), shape(defined), parameters, shape(inner))
 
 
-def definition(thing: Any) -> Any:
+def definition(thing: Thing) -> Thing:
     """Find the function that runs when *thing* is called; for a class, its ``__init__``."""
     while isinstance(thing, functools.partial):
         thing = thing.func
     if isinstance(thing, type):
-        return thing.__init__  # type: ignore[misc] - read, not called
+        return inspect.getattr_static(thing, "__init__")
     if not inspect.isroutine(thing):
         thing = type(thing).__call__
     return thing.__func__ if inspect.ismethod(thing) else thing
@@ -126,7 +132,7 @@ def shape(function: object) -> Shape:
     return Shape.ASYNC if inspect.iscoroutinefunction(function) else Shape.PLAIN
 
 
-def short_name(thing: Any) -> str:
+def short_name(thing: Thing) -> str:
     """Name a callable or service for people, without the functions around it."""
     while isinstance(thing, functools.partial):
         thing = thing.func
@@ -135,7 +141,7 @@ def short_name(thing: Any) -> str:
     return name.rpartition("<locals>.")[2]
 
 
-def place(thing: Any) -> str:
+def place(thing: Thing) -> str:
     """Tell where a callable or service is defined: ``app.py:12``; empty if it is in no file."""
     serves = getattr(thing, "call", None)
     code = getattr(inspect.unwrap(definition(serves or thing)), "__code__", None)
@@ -147,24 +153,24 @@ def quoted(name: str, place: str) -> str:
     return f"{name!r} ({place})" if place else repr(name)
 
 
-def _forward_references() -> dict[str, Any]:
+def _forward_references() -> Names:
     # From 3.14 on annotations are evaluated when asked for; a name that is
     # missing then must come here as a reference, not as an error.
     if sys.version_info < (3, 14):
         return {}
-    import annotationlib  # noqa: PLC0415 - exists from 3.14 on
-
-    return {"annotation_format": annotationlib.Format.FORWARDREF}
+    return {"annotation_format": importlib.import_module("annotationlib").Format.FORWARDREF}
 
 
-def _scope(thing: object, defined: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def _scope(thing: Thing, defined: Thing) -> tuple[Names, Names]:
     inner = inspect.unwrap(defined)
     outside = dict(getattr(inner, "__globals__", {}))
     if isinstance(thing, type) and thing.__module__ in sys.modules:
         # An __init__ made by attrs or dataclasses has globals of its own.
         outside |= vars(sys.modules[thing.__module__])
     code = getattr(inner, "__code__", None)
-    cells = zip(getattr(code, "co_freevars", ()), getattr(inner, "__closure__", None) or ())
+    cells = zip(
+        getattr(code, "co_freevars", ()), getattr(inner, "__closure__", None) or (), strict=True
+    )
     return outside, {name: cell.cell_contents for name, cell in cells if _is_set(cell)}
 
 
@@ -176,7 +182,7 @@ def _is_set(cell: types.CellType) -> bool:
     return True
 
 
-def _parameter(found: inspect.Parameter, scope: tuple[dict[str, Any], dict[str, Any]]) -> Parameter:
+def _parameter(found: inspect.Parameter, scope: tuple[Names, Names]) -> Parameter:
     form, problem = found.annotation, None
     text = form if isinstance(form, str) else inspect.formatannotation(form)
     if form is not MISSING and found.kind not in REST:
@@ -187,12 +193,12 @@ def _parameter(found: inspect.Parameter, scope: tuple[dict[str, Any], dict[str, 
                 f"the name {error.name!r} is not known when the worker is built; define or import "
                 "it at module level, not inside a function or under 'if TYPE_CHECKING:'"
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - an annotation may be any expression
             problem = f"it raises {error!r}; write a type"
     return Parameter(found.name, found.kind, found.default, form, text, problem)
 
 
-def _resolved(form: object, outside: dict[str, Any], local: dict[str, Any]) -> object:
+def _resolved(form: object, outside: Names, local: Names) -> object:
     def carrier() -> None: ...
 
     carrier.__annotations__ = {"form": form}

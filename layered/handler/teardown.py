@@ -104,7 +104,7 @@ class Held(Generic[T]):
         scope.shield = True
         try:
             swallowed = await self._generator.__aexit__(kind, error, traceback)
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001 - `_end` raises it
             trouble = raised
         late = scope.cancel_called
         ended = None if trouble is error else trouble
@@ -145,7 +145,7 @@ class HeldSync(Generic[T]):
         trouble, swallowed = None, None
         try:
             swallowed = self._generator.__exit__(kind, error, traceback)
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001 - `_end` raises it
             trouble = raised
         _end(self._dependency, error, trouble, swallowed=bool(swallowed))
 
