@@ -189,7 +189,7 @@ class Lane(ABC):
         try:
             while self._turn():
                 pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - reported to all callers
             self._fault = error
         finally:
             self._end()

@@ -75,7 +75,7 @@ def _reap(connection: sqlite3.Connection, now: int, row: tuple[Any, ...]) -> Rea
             "state": int(status),
             "lost": lost,
             "now": now,
-            "due": after(now, random.uniform(0.0, _SPREAD * lost)),
+            "due": after(now, random.uniform(0.0, _SPREAD * lost)),  # noqa: S311 - spreads load
             "failure": failure_text(failure),
         },
     )

@@ -6,6 +6,14 @@ UPDATE task SET
     settled_claim = claim_id, settled_op = 'done'
 WHERE id = ? AND epoch = ? AND claim_id = ? AND state = 4;
 
+-- The same for many runs in one step; {rows}: (result, attempt, now, id, epoch, claim_id), …
+-- name: all_done
+UPDATE task SET
+    state = 5, result = item.column1, attempt = max(attempt, item.column2),
+    finished_at = item.column3, settled_claim = claim_id, settled_op = 'done'
+FROM (VALUES {rows}) AS item
+WHERE id = item.column4 AND epoch = item.column5 AND claim_id = item.column6 AND state = 4;
+
 -- name: dead
 UPDATE task SET
     state = 6, errors = noted(errors, ?), attempt = max(attempt, ?), finished_at = ?,

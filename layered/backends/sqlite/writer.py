@@ -84,7 +84,7 @@ class Writer(Lane):
             job.error = carried.error
         except sqlite3.Error as error:
             job.error = translate(error, self.path)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the caller's
             job.error = error
 
     def _sync(self, connection: sqlite3.Connection, *, durable: bool) -> None:
@@ -111,7 +111,7 @@ class Reader(Lane):
                     if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT and not job.hurried:
                         continue
                     job.error = translate(error, self.path)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - the caller's
                     job.error = error
                 break
             self._current = None
