@@ -9,7 +9,7 @@ they are first named, so that ``import layered`` loads no driver.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from layered.backend.contract import Backend
 from layered.backend.storage import Storage
@@ -138,9 +138,10 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load a storage when it is first named."""
     if name in _STORAGES:
-        return getattr(import_module(_STORAGES[name]), name)
+        storage: object = getattr(import_module(_STORAGES[name]), name)
+        return storage
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

@@ -152,7 +152,7 @@ class Fatal(BackendError):
     """The store cannot be used as it is (schema, authorisation, corruption)."""
 
 
-class Outcome(Exception):  # noqa: N818 - names a state, and is not always an error
+class Outcome(Exception):
     """
     What a handler may return or raise to say how its task goes on.
 

@@ -1,9 +1,10 @@
 """The backend contract, the client on top of it, and the poll policy."""
 
 from layered.backend.contract import Backend, Durability, Renews, Transactional
+from layered.backend.options import PushOptions
 from layered.backend.poll import Poll
 from layered.backend.signal import Signal
-from layered.backend.storage import ArgsLike, PushOptions, Storage
+from layered.backend.storage import ArgsLike, Storage
 from layered.backend.types import (
     ALREADY,
     APPLIED,

@@ -64,7 +64,7 @@ class Renews(Protocol):
 class Transactional(Protocol):
     """The capability to settle inside a transaction of the user's."""
 
-    async def settle_in(self, tx: Any, item: Settle, /) -> Answer:
+    async def settle_in(self, tx: Any, item: Settle, /) -> Answer:  # noqa: ANN401 - each its own
         """
         Settle *item* in the transaction *tx*, or answer `Verdict.STALE` and write nothing.
 

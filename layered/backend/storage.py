@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 
 import anyio
 from opentelemetry.context import get_current
-from typing_extensions import TypedDict, Unpack
+from typing_extensions import Unpack
 
 from layered.backend.contract import Backend
+from layered.backend.options import PushOptions, checked_draft
 from layered.backend.types import Limits, Pushed, Record
 from layered.errors import PushRefused
 from layered.service import Service, Stack
 from layered.service.layer import LayerLike
-from layered.task import Draft, Kind, Kinds, Run, Task, checked_id, checked_name, new_id, to_micros
+from layered.task import Draft, Kind, Kinds, Run, Task, checked_id, checked_name, new_id
 from layered.telemetry import inject
 
 if TYPE_CHECKING:
@@ -28,34 +27,8 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 
-_INSTANTS: tuple[Literal["at"], Literal["expires_at"]] = ("at", "expires_at")
-
 ArgsLike: TypeAlias = "TypeForm[A] | Kind[A] | tuple[Kind[Any], ...]"
 """What a storage holds: a type, a union of types, or kinds."""
-
-
-class PushOptions(TypedDict, total=False):
-    """
-    What may be said of a task when it is pushed.
-
-    id: A UUID of your choice; pushing the same id again stores nothing.
-    delay: Seconds (or `timedelta`) until it is due, by the store's clock.
-    at: An aware instant at which it is due; wins over *delay*.
-    expires_at: An aware instant after which it must not start any more.
-    priority: 0 to 9, higher first; default 5.
-    max_attempts: Upper bound of runs, whatever the retry policy says.
-    max_lost: Runs that may end with a lost worker before it is dead; default 3.
-    metadata: Small text values that travel with the task.
-    """
-
-    id: str | UUID
-    delay: float | timedelta
-    at: datetime
-    expires_at: datetime
-    priority: int
-    max_attempts: int
-    max_lost: int
-    metadata: Mapping[str, str]
 
 
 class Storage(Backend, Generic[A]):
@@ -116,7 +89,7 @@ class Storage(Backend, Generic[A]):
         task = Task(args, Run(self._draft(kind, options)))
         if self.layers:
             return await self._push.call(task)
-        return (await self.insert([self._encoded(task, kind)]))[0]
+        return (await self.insert([self.encoded(task, kind)]))[0]
 
     async def push_many(
         self, many: Iterable[A], **options: Unpack[PushOptions]
@@ -137,7 +110,7 @@ class Storage(Backend, Generic[A]):
         tasks = [(Task(one, Run(self._draft(kind, options))), kind) for one, kind in kinds]
         if self.layers:
             return [await self._push.call(task) for task, _ in tasks]
-        return await self.insert([self._encoded(task, kind) for task, kind in tasks])
+        return await self.insert([self.encoded(task, kind) for task, kind in tasks])
 
     async def get(self, task_id: str | UUID, /) -> Record | None:
         """Read one task; `None` if there is none (any more)."""
@@ -196,9 +169,15 @@ class Storage(Backend, Generic[A]):
     def _draft(self, kind: Kind[Any], options: PushOptions) -> Draft:
         if not options:
             return Draft(new_id(), self.queue, kind.name, b"", kind.codec.name, kind.version, {})
-        return _checked_draft(kind, self.queue, options)
+        return checked_draft(kind, self.queue, options)
 
-    def _encoded(self, task: Task[Any], kind: Kind[Any]) -> Draft:
+    def encoded(self, task: Task[Any], kind: Kind[Any]) -> Draft:
+        """
+        Encode a task that is being pushed; the innermost step of the push stack.
+
+        Raises:
+            PushRefused: if its arguments do not encode, or are too large.
+        """
         draft = task.run.record
         if not isinstance(draft, Draft):
             msg = f"pushing {task!r}: it was claimed by a worker; push its arguments instead"
@@ -229,57 +208,5 @@ class _Insert(Service[Task[Any], Pushed]):
 
     async def call(self, request: Task[Any], /) -> Pushed:
         storage = self._storage
-        draft = storage._encoded(request, storage.kinds.of(request.args))
+        draft = storage.encoded(request, storage.kinds.of(request.args))
         return (await storage.insert([draft]))[0]
-
-
-def _checked_draft(kind: Kind[Any], queue: str, options: PushOptions) -> Draft:
-    where = f"pushing task {kind.name!r}: "
-    if unknown := options.keys() - PushOptions.__annotations__.keys():
-        known = ", ".join(sorted(PushOptions.__annotations__))
-        msg = f"{where}unknown option {sorted(unknown)[0]!r}; known are {known}"
-        raise PushRefused(msg)
-    delay = options.get("delay", 0.0)
-    seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
-    priority = options.get("priority", 5)
-    max_attempts, max_lost = options.get("max_attempts"), options.get("max_lost", 3)
-    metadata = dict(options.get("metadata", {}))
-    rules = (
-        ("delay", seconds, math.isfinite(seconds) and seconds >= 0, "0 or more seconds"),
-        ("priority", priority, priority in range(10), "0 to 9"),
-        ("max_attempts", max_attempts, max_attempts is None or max_attempts >= 1, "1 or more"),
-        ("max_lost", max_lost, max_lost >= 1, "1 or more"),
-        (
-            "metadata",
-            metadata,
-            all(isinstance(text, str) for pair in metadata.items() for text in pair),
-            "a mapping of text to text",
-        ),
-    )
-    for option, got, holds, wanted in rules:
-        if not holds:
-            msg = f"{where}{option} must be {wanted}, got {got!r}"
-            raise PushRefused(msg)
-    try:
-        task_id = checked_id(options["id"]) if "id" in options else new_id()
-        for instant in _INSTANTS:
-            if instant in options:
-                to_micros(options[instant])
-    except ValueError as error:
-        msg = f"{where}{error}"
-        raise PushRefused(msg) from error
-    return Draft(
-        id=task_id,
-        queue=queue,
-        name=kind.name,
-        payload=b"",
-        codec=kind.codec.name,
-        version=kind.version,
-        metadata=metadata,
-        priority=priority,
-        delay=seconds,
-        at=options.get("at"),
-        expires_at=options.get("expires_at"),
-        max_attempts=max_attempts,
-        max_lost=max_lost,
-    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_origin
 from layered.errors import BuildError
 from layered.service.combinators import map_error, map_request, map_response
 from layered.service.contract import InReq, InRes, OutReq, OutRes, Service
-from layered.service.layer import Layer, LayerLike, Stack
+from layered.service.layer import THE_STACK, Layer, LayerLike, Stack
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 Req = TypeVar("Req")
 Res = TypeVar("Res")
 New = TypeVar("New")
-R_in = TypeVar("R_in", contravariant=True)
-R_out = TypeVar("R_out")
 
 
 class Wraps(Protocol[Req, Res]):
@@ -105,7 +103,7 @@ class ServiceBuilder(Generic[OutReq, OutRes, InReq, InRes]):
             and not issubclass(origin, needed)
         ]
         if problems:
-            raise BuildError("the stack", problems)
+            raise BuildError(THE_STACK, problems)
         built: Any = Stack(*self._layers).layer(inner)
         service: Service[OutReq, OutRes] = built
         return service

@@ -35,7 +35,7 @@ def loop_clock() -> Callable[[], float]:
 
 
 def scope_class() -> type[anyio.CancelScope]:
-    """Answer the running loop's own class of cancel scope; same arguments as `anyio.CancelScope`."""
+    """Answer the running loop's own class of cancel scope, called as `anyio.CancelScope`."""
     return type(anyio.CancelScope())
 
 
@@ -64,7 +64,7 @@ def loop_poster() -> Callable[[Callable[[], object]], None]:
     """
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
-        post: Callable[[Callable[[], object]], None] = (
+        post: Callable[[Callable[[], object]], object] = (
             trio.lowlevel.current_trio_token().run_sync_soon
         )
     else:

@@ -28,6 +28,10 @@ Req = TypeVar("Req")
 Res = TypeVar("Res")
 
 
+THE_STACK = "the stack"
+"""The subject of build errors found here."""
+
+
 class Layer(Protocol):
     """
     Makes a service around another of the same types.
@@ -119,17 +123,15 @@ def apply_layer(layer: LayerLike, inner: Service[Req, Res]) -> Service[Req, Res]
         BuildError: if *layer* is no layer, or answers something that is no service.
     """
     if problem := layer_problem(layer):
-        raise BuildError("the stack", [problem])
+        raise BuildError(THE_STACK, [problem])
     make: Any = getattr(layer, "layer", layer)
     made: Service[Req, Res] = make(inner)
     if not is_service(made):
-        raise BuildError(
-            "the stack",
-            [
-                f"layer {layer!r} answered {made!r}, which is no service; answer an object with "
-                "'call', 'ready' and 'capacity' (subclass layered.Middleware)"
-            ],
+        problem = (
+            f"layer {layer!r} answered {made!r}, which is no service; answer an object with "
+            "'call', 'ready' and 'capacity' (subclass layered.Middleware)"
         )
+        raise BuildError(THE_STACK, [problem])
     return made
 
 

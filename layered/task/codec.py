@@ -178,7 +178,7 @@ class Kinds(Generic[A]):
         return iter(self.by_name.values())
 
 
-def _kinds(args: Any) -> list[Kind[Any]]:
+def _kinds(args: Any) -> list[Kind[Any]]:  # noqa: ANN401 - a type form has no run-time type
     if isinstance(args, Kind):
         return [args]
     if isinstance(args, tuple):
@@ -205,7 +205,7 @@ def checked_name(what: str, text: str) -> str:
     Raises:
         PushRefused: if it is empty, longer than 200 characters, or has control characters.
     """
-    if not isinstance(text, str) or not text:
+    if not text or not isinstance(text, str):
         msg = f"{what} must be a text of 1 to {MAX_NAME} characters, got {text!r}"
         raise PushRefused(msg)
     if len(text) > MAX_NAME:

@@ -9,7 +9,7 @@ import uuid
 
 _random = random.Random()  # noqa: S311 - ids are unique, not secret; `random.seed` must not reach it
 _last = 0
-os.register_at_fork(after_in_child=lambda: _random.seed())
+os.register_at_fork(after_in_child=_random.seed)
 
 
 def new_id() -> str:

@@ -99,7 +99,7 @@ class Builder(Generic[A]):
     _backend: Storage[A]
     _layers: tuple[LayerLike, ...] = ()
     _data: tuple[object, ...] = ()
-    _settings: Settings = Settings()
+    _settings: Settings = attrs.field(factory=Settings)
     _deadline: float | None = None
     _listeners: tuple[Listener, ...] = ()
 
@@ -115,7 +115,8 @@ class Builder(Generic[A]):
             layer: A layer, or a callable from service to service, such as
                 a `Middleware` subclass or a `functools.partial` of one.
         """
-        return attrs.evolve(self, layers=(*self._layers, layer))
+        added: LayerLike = layer  # type: ignore[assignment]  # checkers see what it may be typed as
+        return attrs.evolve(self, layers=(*self._layers, added))
 
     def retry(self, runs: int, /) -> Self:
         """Add ``RetryLayer(runs)``: at most so many runs, 1 or more."""
@@ -143,7 +144,11 @@ class Builder(Generic[A]):
         return attrs.evolve(self, deadline=_in_seconds(seconds))
 
     def on_event(self, listener: Listener, /) -> Self:
-        """Have *listener* called with every event; an async function in the loop, others in a thread."""
+        """
+        Have *listener* called with every event.
+
+        An async function is called in the loop, a plain one in a thread.
+        """
         return attrs.evolve(self, listeners=(*self._listeners, listener))
 
     def configure(self, **changes: Unpack[SettingsChange]) -> Self:
@@ -188,7 +193,8 @@ class Builder(Generic[A]):
         problems += _repeated(self._layers)
         compiled = compile_handler(handler, self._backend.kinds, setting, problems)
         if problems or compiled is None:
-            raise BuildError(f"worker {self._name!r}", problems)
+            subject = f"worker {self._name!r}"
+            raise BuildError(subject, problems)
         service = Stack(*self._layers).layer(compiled.service)
         capacity = service.capacity()
         return Worker(
@@ -223,7 +229,7 @@ class Builder(Generic[A]):
         return provided
 
 
-def check(handler: object, storage: Storage[Any], /, *data: object) -> None:
+def check(handler: Any, storage: Storage[Any], /, *data: object) -> None:  # noqa: ANN401 - as `build`
     """
     Check that *handler* fits *storage*, without a worker.
 
@@ -245,7 +251,8 @@ def _repeated(layers: tuple[LayerLike, ...]) -> list[str]:
     """Find layers that a stack may hold only once."""
     kinds = [type(layer) for layer in layers if getattr(layer, "single", False)]
     return [
-        f"the stack has {kinds.count(kind)} {name_of(kind)}s; keep one: their attempts would multiply"
+        f"the stack has {kinds.count(kind)} {name_of(kind)}s; keep one: "
+        "their attempts would multiply"
         for kind in dict.fromkeys(kinds)
         if kinds.count(kind) > 1
     ]

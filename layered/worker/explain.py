@@ -9,10 +9,7 @@ from layered.worker.plan import Plan
 
 
 def explain(plan: Plan) -> str:
-    """
-    Describe a worker: queue and names, the stack outermost first, the handler's
-    parameters with their sources, attempts and time limits.
-    """
+    """Describe a worker: queue, stack, parameters with their sources, attempts, limits."""
     return "\n".join(_lines(plan))
 
 

@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from enum import Enum
+from typing import Any
 
 import anyio
 
@@ -53,7 +54,7 @@ class Fetcher:
         backend: Backend,
         claimant: Claimant,
         capacities: Callable[[], Mapping[str, int]],
-        service: Service[object, object],
+        service: Service[Any, Any],
         batch: int,
     ) -> None:
         self._backend = backend
@@ -110,7 +111,7 @@ class Fetcher:
                     claimed = await self._claim(wanted, most)
                 except (Fatal, BackendClosed):
                     raise
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - the store's or a layer's; waited out
                     trouble = min(max(trouble * 2, 0.05), 60.0)
                     log.warning("fetching from queue %r failed: %s", self._claimant.queue, error)
                     bus.emit(BackendTroubled("claim", error, trouble))
@@ -123,7 +124,7 @@ class Fetcher:
                     return
 
     async def _claim(self, wanted: Mapping[str, int], most: int) -> Claimed:
-        """Claim; the whole fetcher is left uncancelled meanwhile, which is cheaper than a shield."""
+        """Claim; `stop` leaves the fetcher alone meanwhile, which is cheaper than a shield."""
         self._claiming = True
         self.poll.begin()
         try:

@@ -54,14 +54,20 @@ class Housekeeper:
                 if anyio.current_time() >= pruned_at + PRUNE_EVERY:
                     pruned_at = anyio.current_time()
                     await self._report(bus)
-                    while await self._backend.prune(PRUNE_BATCH) >= PRUNE_BATCH:
-                        await anyio.sleep(0.05)
+                    await self._prune()
             except BackendClosed:
                 return
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever a driver raises is waited out
                 log.warning("housekeeping of queue %r failed: %s", self._queue, error)
                 bus.emit(BackendTroubled("housekeeping", error, self._lease / 2))
             await anyio.sleep(self._lease / 2 * random.uniform(0.5, 1.5))  # noqa: S311
+
+    async def _prune(self) -> None:
+        """Prune in small batches, with pauses for others who write."""
+        changed = PRUNE_BATCH
+        while changed >= PRUNE_BATCH:
+            changed = await self._backend.prune(PRUNE_BATCH)
+            await anyio.sleep(0.05)
 
     async def _reap(self, bus: Bus) -> None:
         if not self._backend.threaded_keeper:

@@ -36,16 +36,17 @@ def first_step(
         return None, stop.value
 
 
-async def _wait_for(awaitable: Awaitable[Any]) -> Any:
+async def _wait_for(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
 
 @types.coroutine
 def drive(
-    context: Context, coroutine: Coroutine[Any, Any, Any], yielded: Any
+    context: Context, coroutine: Coroutine[Any, Any, Any], yielded: object
 ) -> Generator[Any, Any, Any]:
     """Step *coroutine* on in *context* until it ends, from what it *yielded* first."""
     run = context.run
+    go_on: Callable[[Any], Any]
     while True:
         try:
             sent = yield yielded
@@ -53,12 +54,12 @@ def drive(
             run(coroutine.close)
             raise
         except BaseException as error:  # noqa: BLE001 - handed on into the coroutine
-            step: tuple[Any, Any] = (coroutine.throw, error)
+            go_on, value = coroutine.throw, error
         else:
-            step = (coroutine.send, sent)
+            go_on, value = coroutine.send, sent
         try:
-            yielded = run(*step)
+            yielded = run(go_on, value)
         except StopIteration as stop:
             return stop.value
         finally:
-            del step
+            del value

@@ -99,7 +99,7 @@ class Keeper:
             self._stop = lambda: None
 
     async def _keep(
-        self, renews: Renews, stop: anyio.Event, post: Callable[[Callable[[], object]], None]
+        self, renews: Renews, stop: anyio.Event, post: Callable[[Callable[[], object]], object]
     ) -> None:
         wait = self._lease / 3
         while not stop.is_set():
@@ -111,12 +111,14 @@ class Keeper:
                 wait = self._lease / 3
             except BackendClosed:
                 return
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever a driver raises is waited out
                 wait = self._lease / 20
                 log.warning("renewing %d leases failed: %s", len(self._flight), error)
                 post(partial(self._bus.emit, BackendTroubled("renew", error, wait)))
 
-    async def renew_all(self, renews: Renews, post: Callable[[Callable[[], object]], None]) -> None:
+    async def renew_all(
+        self, renews: Renews, post: Callable[[Callable[[], object]], object]
+    ) -> None:
         """Renew everything in flight once; *post* runs a callable in the worker's loop."""
         runs = self._flight.snapshot()
         for start in range(0, len(runs), BATCH):

@@ -76,21 +76,24 @@ def write_of_error(run: Run, lease: Lease, error: BaseException, deadline: float
     fence, attempt = lease.fence, run.attempt
     if isinstance(error, Outcome):
         return _write_of_outcome(lease, error, attempt)
-    match run.reason:
-        case CancelReason.LEASE_LOST:
-            return None
-        case CancelReason.DRAIN:
-            return Release(fence, 0.0, attempt)
-        case CancelReason.USER:
-            return Settle(fence, Cancelled(), attempt)
-        case CancelReason.DEADLINE:
-            late = DeadlineExceeded(deadline if deadline is not None else 0.0)
-            late.__cause__ = error if isinstance(error, Exception) else None
-            return Settle(fence, Dead(failure_of(late)), attempt)
-        case None:
-            if isinstance(error, NewerVersion) and fence.epoch < NEWER_CLAIMS:
-                return Release(fence, NEWER_DELAY, attempt)
-            return Settle(fence, Dead(failure_of(error)), attempt)
+    if run.reason is not None:
+        return _write_of_reason(run, lease, error, deadline)
+    if isinstance(error, NewerVersion) and fence.epoch < NEWER_CLAIMS:
+        return Release(fence, NEWER_DELAY, attempt)
+    return Settle(fence, Dead(failure_of(error)), attempt)
+
+
+def _write_of_reason(run: Run, lease: Lease, error: BaseException, deadline: float | None) -> Write:
+    fence, attempt = lease.fence, run.attempt
+    if run.reason is CancelReason.LEASE_LOST:
+        return None
+    if run.reason is CancelReason.DRAIN:
+        return Release(fence, 0.0, attempt)
+    if run.reason is CancelReason.USER:
+        return Settle(fence, Cancelled(), attempt)
+    late = DeadlineExceeded(deadline if deadline is not None else 0.0)
+    late.__cause__ = error if isinstance(error, Exception) else None
+    return Settle(fence, Dead(failure_of(late)), attempt)
 
 
 def _write_of_outcome(lease: Lease, outcome: Outcome, attempt: int) -> Write:

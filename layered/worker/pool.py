@@ -19,6 +19,7 @@ from layered.task import CancelReason, Host, Kind, Lease, Run, Task
 from layered.worker.events import Bus, LateError, ResultDropped
 from layered.worker.flight import Flight
 from layered.worker.isolate import drive, first_step
+from layered.worker.meaning import Meaning, meaning_of, stray
 from layered.worker.outcome import write_of_error, write_of_value
 from layered.worker.settle import Entry, Settler
 from layered.worker.ticker import Ticker
@@ -77,7 +78,6 @@ class Pool:
         self._ticker = ticker
         self._bus = bus
         self._clock = loop_clock()
-        self._cancelled = anyio.get_cancelled_exc_class()
         self._todo: deque[Run] = deque()
         self._parked: list[anyio.Event] = []
         self._crew: TaskGroup | None = None
@@ -131,7 +131,7 @@ class Pool:
             if not self._closed:
                 self._call_up(1)
 
-    async def _work(self, scope: anyio.CancelScope) -> bool:
+    async def _work(self, scope: anyio.CancelScope) -> bool:  # noqa: C901 - the hot loop, in one frame
         """Take tasks until *scope* is cancelled; answer whether this consumer is still good."""
         todo, clock, call, limit = (
             self._todo,
@@ -215,15 +215,19 @@ class Pool:
         """
         End a run that raised *error*; answer whether its consumer may go on.
 
-        A cancellation that has a reason, or comes from an enclosing scope,
-        stays in force until that scope is left, so it may be caught here.
-        One that nobody asked for is the task's failure, and its consumer,
-        whose own state is in doubt, is replaced.
+        A consumer whose own state is in doubt ends, and another takes its place.
         """
-        told: BaseException = error
-        good = True
+        told, good = error, True
         if not isinstance(error, Exception):
-            told, good = self._judged(run, error)
+            meaning = meaning_of(error, run)
+            if meaning is Meaning.STOP:
+                run.cancel(CancelReason.DRAIN)
+                self.fatal(error)
+                good = False
+            elif meaning is Meaning.ENCLOSING:
+                run.cancel(CancelReason.DRAIN)
+            elif meaning is Meaning.STRAY:
+                told, good = stray(error), False
         lease = run.record
         assert isinstance(lease, Lease)  # noqa: S101 - made in `add`
         write = write_of_error(run, lease, told, self._job.deadline)
@@ -231,30 +235,6 @@ class Pool:
             self._bus.emit(LateError(lease.id, told))
         self._end(Entry(run, write, max(0.0, self._clock() - run.started), told))
         return good
-
-    def _judged(self, run: Run, error: BaseException) -> tuple[BaseException, bool]:
-        """Tell what an error that is no `Exception` means for its task and its consumer."""
-        if isinstance(error, BaseExceptionGroup):
-            stops, rest = error.split(lambda one: not isinstance(one, (Exception, self._cancelled)))
-            cancelled = stops is None
-        else:
-            stops, rest = (None, None) if isinstance(error, self._cancelled) else (error, None)
-            cancelled = stops is None
-        if not cancelled:
-            run.cancel(CancelReason.DRAIN)
-            self.fatal(error)
-            return error, False
-        if run.reason is not None:
-            return error, True
-        if anyio.current_effective_deadline() == float("-inf"):
-            run.cancel(CancelReason.DRAIN)
-            return error, True
-        stray = StrayCancellation(
-            "the handler ended with a cancellation that nobody asked for; did it await "
-            "something that was already cancelled?"
-        )
-        stray.__cause__ = rest
-        return stray, False
 
     async def freed(self) -> None:
         """Wait until a task could start."""

@@ -99,7 +99,9 @@ class Settler:
             self._landed()
 
     async def _flush(self, batch: list[Entry]) -> None:
-        settles, releases, rest = [], [], []
+        settles: list[Entry] = []
+        releases: list[Entry] = []
+        rest: list[Entry] = []
         for entry in batch:
             kind = type(entry.write)
             (settles if kind is Settle else releases if kind is Release else rest).append(entry)
@@ -125,7 +127,7 @@ class Settler:
             try:
                 answers = await write([entry.write for entry in entries])
             except (BackendClosed, Fatal) as error:
-                log.error("%s of %d tasks failed for good: %s", operation, len(entries), error)
+                log.warning("%s of %d tasks failed for good: %s", operation, len(entries), error)
                 break
             except Exception as error:
                 if not isinstance(error, BackendError):
@@ -158,9 +160,8 @@ class Settler:
 
     def _still_leased(self, entries: list[Entry]) -> list[Entry]:
         now = self._clock()
-        kept, over = [], []
-        for entry in entries:
-            (kept if entry.run.lease_ends > now else over).append(entry)
+        kept = [entry for entry in entries if entry.run.lease_ends > now]
+        over = [entry for entry in entries if entry.run.lease_ends <= now]
         for entry in over:
             self._lost(entry)
         self._flight.land([entry.run for entry in over])

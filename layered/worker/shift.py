@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 from uuid import uuid4
 
 import anyio
@@ -115,7 +114,7 @@ class Shift:
             self.stop()
 
     def spawn(
-        self, function: Callable[..., Awaitable[object]], *args: Any, name: str | None
+        self, function: Callable[..., Awaitable[object]], *args: object, name: str | None
     ) -> None:
         """Run *function* beside the handlers; see `WorkerContext.spawn`."""
         if self._children is not None:
@@ -123,7 +122,7 @@ class Shift:
             self._children.start_soon(self._child, function, args, name=name)
 
     async def _child(
-        self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]
+        self, function: Callable[..., Awaitable[object]], args: tuple[object, ...]
     ) -> None:
         try:
             await function(*args)
@@ -230,7 +229,7 @@ class Shift:
             await self._child_ended.wait()
 
     async def _give_up_on_stuck(self) -> None:
-        """Handlers that swallow their cancellation: give their tasks back; end the process if it is ours."""
+        """Give the tasks back whose handlers swallow cancellation; end the process if it is ours."""
         stuck = self._pool.give_up()
         for run in stuck:
             log.critical(
@@ -243,7 +242,7 @@ class Shift:
             return
         with anyio.move_on_after(self._plan.settings.cancel_grace, shield=True):
             await self.flight.empty()
-        for thread, frame in sys._current_frames().items():
+        for thread, frame in sys._current_frames().items():  # noqa: SLF001 - public
             log.critical("thread %s:\n%s", thread, "".join(traceback.format_stack(frame)))
         logging.shutdown()
         sys.stdout.flush()

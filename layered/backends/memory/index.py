@@ -59,7 +59,11 @@ class Index:
                 if heap := self._live((queue, name)):
                     heaps[name] = heap
         while heaps:
-            name = min(heaps, key=lambda each: heaps[each][0][0]) if len(heaps) > 1 else [*heaps][0]
+            name = (
+                min(heaps, key=lambda each: heaps[each][0][0])
+                if len(heaps) > 1
+                else next(iter(heaps))
+            )
             yield heappop(heaps[name])[2]
             left[name] -= 1
             if not left[name] or not self._live((queue, name)):
@@ -70,7 +74,7 @@ class Index:
         return any(self._live((queue, name)) for name in names)
 
     def next_due(self, queue: str, names: Iterable[str]) -> int | None:
-        """Answer the due time of the next future row of these names; it may be outdated, but never late."""
+        """Answer when the next future row of these names is due: maybe outdated, never late."""
         heaps = [self._future.get((queue, name)) for name in names]
         return min((heap[0][0][0] for heap in heaps if heap), default=None)
 

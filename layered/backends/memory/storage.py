@@ -13,10 +13,9 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from secrets import token_bytes
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from anyio.lowlevel import checkpoint
-from typing_extensions import Self
 
 from layered.backend import (
     ALREADY,

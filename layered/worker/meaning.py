@@ -1,0 +1,53 @@
+"""
+What it means when a handler ends with something that is no `Exception`.
+
+A cancellation that has a reason, or comes from an enclosing scope, stays
+in force until that scope is left, so it may be caught where it is looked
+at. One that nobody asked for (an awaited future that was cancelled
+already, a native ``task.cancel()``) must not kill the consumer that
+happened to run the handler: it is the task's failure.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import anyio
+
+from layered.errors import StrayCancellation
+from layered.task import Run
+
+
+class Meaning(Enum):
+    """What an error that is no `Exception` means."""
+
+    REASON = "the worker cancelled this run, and the run knows why"
+    ENCLOSING = "something around the consumer is cancelled"
+    STRAY = "a cancellation that nobody asked for: the task has failed"
+    STOP = "SystemExit, KeyboardInterrupt or the like: the program should end"
+
+
+def meaning_of(error: BaseException, run: Run) -> Meaning:
+    """Tell what *error*, raised by the handler of *run*, means; to be asked in its consumer."""
+    cancelled = anyio.get_cancelled_exc_class()
+    stops: BaseException | None = None if isinstance(error, cancelled) else error
+    if isinstance(error, BaseExceptionGroup):
+        stops, _ = error.split(lambda one: not isinstance(one, (Exception, cancelled)))
+    if stops is not None:
+        return Meaning.STOP
+    if run.reason is not None:
+        return Meaning.REASON
+    if anyio.current_effective_deadline() == float("-inf"):
+        return Meaning.ENCLOSING
+    return Meaning.STRAY
+
+
+def stray(error: BaseException) -> StrayCancellation:
+    """Make the failure of a task that ended with a stray cancellation, from *error*."""
+    failure = StrayCancellation(
+        "the handler ended with a cancellation that nobody asked for; did it await "
+        "something that was already cancelled?"
+    )
+    if isinstance(error, BaseExceptionGroup):
+        failure.__cause__ = error.split(Exception)[0]
+    return failure
