@@ -229,7 +229,7 @@ class Shift:
             await self._child_ended.wait()
 
     async def _give_up_on_stuck(self) -> None:
-        """Give the tasks back whose handlers swallow cancellation; end the process if it is ours."""
+        """Give back the tasks of handlers that swallow cancellation; end the process if ours."""
         stuck = self._pool.give_up()
         for run in stuck:
             log.critical(
