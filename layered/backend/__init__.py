@@ -4,7 +4,7 @@ from layered.backend.contract import Backend, Durability, Renews, Transactional
 from layered.backend.options import PushOptions
 from layered.backend.poll import Poll
 from layered.backend.signal import Signal
-from layered.backend.storage import ArgsLike, Storage
+from layered.backend.storage import ArgsLike, Form, KindsLike, Storage, StorageOptions
 from layered.backend.types import (
     ALREADY,
     APPLIED,
@@ -46,6 +46,8 @@ __all__ = [
     "Durability",
     "Ending",
     "Failure",
+    "Form",
+    "KindsLike",
     "Limits",
     "Poll",
     "PushOptions",
@@ -60,6 +62,7 @@ __all__ = [
     "Settle",
     "Signal",
     "Storage",
+    "StorageOptions",
     "Transactional",
     "Verdict",
 ]

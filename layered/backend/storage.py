@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 
 import anyio
 from opentelemetry.context import get_current
-from typing_extensions import Unpack
+from typing_extensions import TypedDict, Unpack
 
 from layered.backend.contract import Backend
 from layered.backend.options import PushOptions, checked_draft
@@ -27,8 +27,22 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 
-ArgsLike: TypeAlias = "TypeForm[A] | Kind[A] | tuple[Kind[Any], ...]"
-"""What a storage holds: a type, a union of types, or kinds."""
+Form: TypeAlias = "TypeForm[A]"
+"""What a storage holds: a type, or a union of types."""
+
+KindsLike: TypeAlias = "Kind[A] | tuple[Kind[Any], ...]"
+"""What a storage holds: kinds. Not one alias with `Form`: mypy reads no ``Email | Sms`` there."""
+
+ArgsLike: TypeAlias = "Form[A] | KindsLike[A]"
+
+
+class StorageOptions(TypedDict, total=False):
+    """What every storage takes besides; its own constructor says what each is."""
+
+    queue: str
+    layers: Sequence[LayerLike]
+    limits: Limits | None
+    now: Callable[[], float] | None
 
 
 class Storage(Backend, Generic[A]):

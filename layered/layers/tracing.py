@@ -31,6 +31,7 @@ from layered.service import Middleware, Service
 from layered.task import CancelReason, Task
 from layered.telemetry import extract, find_tracer, inject, names
 
+A = TypeVar("A")
 Req = TypeVar("Req")
 Res = TypeVar("Res")
 Relation = Literal["parent", "link"]
@@ -242,6 +243,6 @@ class TracingLayer:
                 "TracingLayer", [f"'relation' must be 'parent' or 'link', got {self.relation!r}"]
             )
 
-    def layer(self, inner: Service[Req, Res], /) -> Service[Req, Res]:
+    def layer(self, inner: Service[Task[A], Res], /) -> Service[Task[A], Res]:
         """Put a `Tracing` around *inner*."""
         return Tracing(self, inner)

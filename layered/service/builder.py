@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_origin
 from layered.errors import BuildError
 from layered.service.combinators import map_error, map_request, map_response
 from layered.service.contract import InReq, InRes, OutReq, OutRes, Service
-from layered.service.layer import THE_STACK, Layer, LayerLike, Stack
+from layered.service.layer import THE_STACK, LayerFor, LayerLike, Stack
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -59,7 +59,7 @@ class ServiceBuilder(Generic[OutReq, OutRes, InReq, InRes]):
         return ServiceBuilder((), request)
 
     def layer(
-        self, layer: Layer | Wraps[InReq, InRes], /
+        self, layer: LayerFor[InReq, InRes] | Wraps[InReq, InRes], /
     ) -> ServiceBuilder[OutReq, OutRes, InReq, InRes]:
         """
         Add a layer inside those added so far.

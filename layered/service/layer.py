@@ -46,7 +46,15 @@ class Layer(Protocol):
         ...
 
 
-LayerLike: TypeAlias = "Layer | Callable[[Any], Service[Any, Any]]"
+class LayerFor(Protocol[Req, Res]):
+    """A layer around services of these types; every `Layer` is one, whatever the types."""
+
+    def layer(self, inner: Service[Req, Res], /) -> Service[Req, Res]:
+        """Put a new service around *inner*."""
+        ...
+
+
+LayerLike: TypeAlias = "LayerFor[Any, Any] | Callable[[Any], Service[Any, Any]]"
 """A `Layer`, or any callable that takes a service and answers a service."""
 
 

@@ -115,8 +115,7 @@ class Builder(Generic[A]):
             layer: A layer, or a callable from service to service, such as
                 a `Middleware` subclass or a `functools.partial` of one.
         """
-        added: LayerLike = layer  # type: ignore[assignment]  # checkers see what it may be typed as
-        return attrs.evolve(self, layers=(*self._layers, added))
+        return attrs.evolve(self, layers=(*self._layers, layer))
 
     def retry(self, runs: int, /) -> Self:
         """Add ``RetryLayer(runs)``: at most so many runs, 1 or more."""

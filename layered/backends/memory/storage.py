@@ -13,9 +13,10 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from secrets import token_bytes
-from typing import Self, TypeVar
+from typing import Self, TypeVar, overload
 
 from anyio.lowlevel import checkpoint
+from typing_extensions import Unpack
 
 from layered.backend import (
     ALREADY,
@@ -29,6 +30,8 @@ from layered.backend import (
     Dead,
     Done,
     Failure,
+    Form,
+    KindsLike,
     Limits,
     Pushed,
     Reaped,
@@ -38,6 +41,7 @@ from layered.backend import (
     Renewal,
     Settle,
     Storage,
+    StorageOptions,
 )
 from layered.backends.memory.ended import Ended
 from layered.backends.memory.index import Index
@@ -48,6 +52,12 @@ from layered.service.layer import LayerLike
 from layered.task import Draft, Fence, Lease, Status, to_micros
 
 A = TypeVar("A")
+
+
+class MemoryOptions(StorageOptions, total=False):
+    """What `MemoryStorage` takes besides."""
+
+    keep: int
 
 
 class MemoryStorage(Storage[A]):
@@ -70,6 +80,10 @@ class MemoryStorage(Storage[A]):
         BackendError: by every operation in a second event loop.
     """
 
+    @overload
+    def __init__(self, args: Form[A], **options: Unpack[MemoryOptions]) -> None: ...
+    @overload
+    def __init__(self, args: KindsLike[A], **options: Unpack[MemoryOptions]) -> None: ...
     def __init__(
         self,
         args: ArgsLike[A],

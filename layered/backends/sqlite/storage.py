@@ -8,7 +8,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, Self, TypeVar, overload
+
+from typing_extensions import Unpack
 
 from layered.backend import (
     Answer,
@@ -16,6 +18,8 @@ from layered.backend import (
     Claimant,
     Claimed,
     Durability,
+    Form,
+    KindsLike,
     Limits,
     Pushed,
     Reaped,
@@ -26,6 +30,7 @@ from layered.backend import (
     Renews,
     Settle,
     Storage,
+    StorageOptions,
 )
 from layered.backends.sqlite import connection as connections
 from layered.backends.sqlite import lease as leases
@@ -34,6 +39,7 @@ from layered.backends.sqlite import read
 from layered.backends.sqlite.claim import claim
 from layered.backends.sqlite.clock import Clock
 from layered.backends.sqlite.effect import settle_with
+from layered.backends.sqlite.keeper import Keeper
 from layered.backends.sqlite.lane import Lane
 from layered.backends.sqlite.push import insert
 from layered.backends.sqlite.settle import release, settle
@@ -78,6 +84,14 @@ class SqliteStorage(Storage[A]):
     poll: ClassVar[float] = 1.0
     messaging_system: ClassVar[str] = "sqlite"
 
+    @overload
+    def __init__(
+        self, where: str | os.PathLike[str], args: Form[A], **options: Unpack[StorageOptions]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, where: str | os.PathLike[str], args: KindsLike[A], **options: Unpack[StorageOptions]
+    ) -> None: ...
     def __init__(
         self,
         where: str | os.PathLike[str],
@@ -267,7 +281,7 @@ class SqliteStorage(Storage[A]):
         lane = Writer(partial(connections.connect_keeper, self.path), self.path)
         await lane.open()
         try:
-            yield _Keeper(lane, self._clock)
+            yield Keeper(lane, self._clock)
         finally:
             await lane.aclose()
 
@@ -275,19 +289,3 @@ class SqliteStorage(Storage[A]):
         """Show the file, the task names and the queue."""
         names = ", ".join(self.kinds.by_name)
         return f"SqliteStorage({self.path!r}, {names}, queue={self.queue!r})"
-
-
-class _Keeper:
-    """Renews leases over its own lane."""
-
-    __slots__ = ("_clock", "_lane")
-
-    def __init__(self, lane: Lane, clock: Clock) -> None:
-        self._lane = lane
-        self._clock = clock
-
-    async def renew(self, items: Sequence[Renew], lease: float, /) -> Sequence[Renewal]:
-        """See `Backend.renew`."""
-        return await self._lane.run(
-            lambda connection: leases.renew(connection, self._clock, items, lease), durable=False
-        )
