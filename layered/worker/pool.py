@@ -106,6 +106,8 @@ class Pool:
         self._todo.extend(runs)
         if self._ticker.parked:
             self._ticker.wake()
+        if self._closed:
+            self._release_waiting()
         self._call_up(1)
 
     def _call_up(self, most: int) -> None:
@@ -252,15 +254,18 @@ class Pool:
         await self._freed.wait()
 
     def close(self) -> None:
-        """Let the consumers end; what waits is given back, unstarted and uncharged."""
+        """Let the consumers end; what waits, or comes from now on, is given back uncharged."""
+        self._closed = True
+        self._release_waiting()
+        parked, self._parked = self._parked, []
+        for event in parked:
+            event.set()
+
+    def _release_waiting(self) -> None:
         while self._todo:
             run = self._todo.popleft()
             run.cancel(CancelReason.DRAIN)
             self._failed(run, StrayCancellation())
-        self._closed = True
-        parked, self._parked = self._parked, []
-        for event in parked:
-            event.set()
 
     def give_up(self) -> list[Run]:
         """Give running tasks back although their handlers go on; answer them."""

@@ -98,6 +98,8 @@ class Shift:
         """Begin a drain; repeating it does nothing."""
         if self.machine.state in {State.PENDING, State.RUNNING, State.PAUSED}:
             self.machine.move("stop")
+            self._fetcher.stop()
+            self._pool.close()
 
     def hurry(self) -> None:
         """Begin a drain, or end the grace of one that goes on: cancel what runs."""
@@ -204,13 +206,11 @@ class Shift:
             self.stop()
 
     async def _drain(self, fetched: anyio.Event) -> None:
-        """Stop claiming → release what waits → grace → cancel → wait for the cancelled."""
+        """Go on after `stop`: the last claim → grace → cancel → wait for the cancelled."""
         settings = self._plan.settings
-        self._fetcher.stop()
         with anyio.move_on_after(settings.cancel_grace):
             await fetched.wait()
         self._fetcher.abandon()
-        self._pool.close()
         with self._grace:
             with anyio.move_on_after(settings.grace):
                 await self._quiet()
