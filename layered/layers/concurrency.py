@@ -124,9 +124,7 @@ class Permits:
         # An event set from another loop's thread wakes nobody: without this it would be a hang.
         loop = loop_token()
         if loop is not self._loop and (self._queue or self._available):
-            msg = (
-                f"waiting for a place of {self!r}: others wait on another event loop; use one each"
-            )
+            msg = f"waiting for a place of {self!r}: others wait on another loop; use one for each"
             raise WrongState(msg)
         self._loop = loop
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_origin
 from layered.errors import BuildError
 from layered.service.combinators import map_error, map_request, map_response
 from layered.service.contract import InReq, InRes, OutReq, OutRes, Service
-from layered.service.layer import THE_STACK, LayerFor, LayerLike, Stack
+from layered.service.layer import THE_STACK, LayerFor, LayerLike, Stack, layer_problem
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -46,11 +46,17 @@ class ServiceBuilder(Generic[OutReq, OutRes, InReq, InRes]):
         'outer(inner(HI))'
     """
 
-    __slots__ = ("_layers", "_request")
+    __slots__ = ("_layers", "_problems", "_request")
 
-    def __init__(self, layers: tuple[LayerLike, ...] = (), request: object = None) -> None:
+    def __init__(
+        self,
+        layers: tuple[LayerLike, ...] = (),
+        request: object = None,
+        problems: tuple[str, ...] = (),
+    ) -> None:
         self._layers = layers
         self._request = request
+        self._problems = problems
 
     @staticmethod
     def of(request: TypeForm[Req], response: TypeForm[Res]) -> ServiceBuilder[Req, Res, Req, Res]:
@@ -65,48 +71,60 @@ class ServiceBuilder(Generic[OutReq, OutRes, InReq, InRes]):
         Add a layer inside those added so far.
 
         Raises:
-            BuildError: by `service`, if it is no layer or needs another request type.
+            BuildError: by `service`, if it is no layer, needs another request type, or is a
+                second one of a kind of which there may be one.
         """
-        return ServiceBuilder((*self._layers, layer), self._request)
+        found = (layer_problem(layer), self._misfit(layer), self._repetition(layer))
+        problems = (*self._problems, *(text for text in found if text))
+        return ServiceBuilder((*self._layers, layer), self._request, problems)
 
     def map_request(
         self, function: Callable[[InReq], New], /
     ) -> ServiceBuilder[OutReq, OutRes, New, InRes]:
         """Change the request for everything inside."""
-        return ServiceBuilder((*self._layers, map_request(function)), None)
+        return ServiceBuilder((*self._layers, map_request(function)), None, self._problems)
 
     def map_response(
         self, function: Callable[[New], InRes], /
     ) -> ServiceBuilder[OutReq, OutRes, InReq, New]:
         """Change the response of everything inside."""
-        return ServiceBuilder((*self._layers, map_response(function)), self._request)
+        layers = (*self._layers, map_response(function))
+        return ServiceBuilder(layers, self._request, self._problems)
 
     def map_error(
         self, function: Callable[[Exception], Exception], /
     ) -> ServiceBuilder[OutReq, OutRes, InReq, InRes]:
         """Change the errors of everything inside."""
-        return ServiceBuilder((*self._layers, map_error(function)), self._request)
+        layers = (*self._layers, map_error(function))
+        return ServiceBuilder(layers, self._request, self._problems)
 
     def service(self, inner: Service[InReq, InRes], /) -> Service[OutReq, OutRes]:
         """
         Put the layers around *inner*.
 
         Raises:
-            BuildError: if something added is no layer, or a layer needs another request type.
+            BuildError: with all that is wrong with the layers added; see `layer`.
         """
-        problems = [
-            f"{layer!r} needs {needed.__name__} requests, got {self._request!r}; "
-            "use it around tasks (a worker's stack or a storage's 'layers')"
-            for layer in self._layers
-            if (needed := getattr(layer, "request_type", object)) is not object
-            and isinstance(origin := get_origin(self._request) or self._request, type)
-            and not issubclass(origin, needed)
-        ]
-        if problems:
-            raise BuildError(THE_STACK, problems)
+        if self._problems:
+            raise BuildError(THE_STACK, self._problems)
         built: Any = Stack(*self._layers).layer(inner)
         service: Service[OutReq, OutRes] = built
         return service
+
+    def _misfit(self, layer: object) -> str | None:
+        needed = getattr(layer, "request_type", object)
+        request = get_origin(self._request) or self._request
+        if needed is object or not isinstance(request, type) or issubclass(request, needed):
+            return None
+        return (
+            f"{layer!r} needs {needed.__name__} requests, got {self._request!r}; "
+            "use it around tasks (a worker's stack or a storage's 'layers')"
+        )
+
+    def _repetition(self, layer: object) -> str | None:
+        if not getattr(layer, "single", False) or type(layer) not in map(type, self._layers):
+            return None
+        return f"two {type(layer).__name__}s in one stack; keep one"
 
     def __repr__(self) -> str:
         """Show the layers, outermost first."""

@@ -94,17 +94,20 @@ class Retry(Middleware[Req, Res]):
         Cancellation:
             Passes through, also in a wait; nothing is run again.
         """
-        series = _Series(self, request) if self._needs_start else None
+        start = loop_clock()() if self._needs_start else None
+        series: _Series | None = None
         while True:
             try:
                 result = await self.inner.call(request)
             except Exception as error:
-                if series is None:
-                    series = _Series(self, request)
+                series = series or _Series(self, request, start)
                 if not series.runs_again_after(error):
                     raise
             else:
-                if not self._checks_results or series is None or series.accepts(result):
+                if not self._checks_results:
+                    return result
+                series = series or _Series(self, request, start)
+                if series.accepts(result):
                     return result
             await series.rest()
 
@@ -118,7 +121,7 @@ class _Series:
 
     __slots__ = ("_clock", "_last", "_policy", "_run", "_state")
 
-    def __init__(self, service: Retry[Any, Any], request: object) -> None:
+    def __init__(self, service: Retry[Any, Any], request: object, start: float | None) -> None:
         self._policy = service.policy
         self._clock = loop_clock()
         self._run: Run | None = None
@@ -126,7 +129,7 @@ class _Series:
         if isinstance(request, Task) and request.claimed:
             self._run = request.run
             state.attempt_number = request.run.attempt
-        state.start_time = self._clock()
+        state.start_time = self._clock() if start is None else start
         self._last: Exception
 
     def runs_again_after(self, error: Exception) -> bool:
