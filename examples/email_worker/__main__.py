@@ -26,7 +26,7 @@ from examples.email_worker.report import (
     make_report,
     read_ledger,
 )
-from examples.email_worker.worker import MailServer, build_worker
+from examples.email_worker.worker import STALE, MailServer, build_worker
 from layered import SqliteStorage
 
 LOOP = os.environ.get("LOOP", "asyncio")
@@ -55,7 +55,7 @@ async def demo(folder: pathlib.Path) -> Report:
             read_ledger(ledger.read_text()),
             await read_rows(storage, orders),
             taken_over_at=taken_over_at,
-            stale=0,
+            stale=len((folder / STALE).read_text().splitlines()),
             faults=faults,
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import pathlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
 import anyio
@@ -32,6 +32,10 @@ from layered import (
     Worker,
     WorkerBuilder,
 )
+from layered.worker import TaskStale
+
+STALE = "stale.txt"
+"""Where workers note each write that the store refused, because they had lost the lease."""
 
 
 @attrs.frozen
@@ -69,14 +73,18 @@ async def send_email(
         raise
 
 
-def build_worker(storage: SqliteStorage[Email], server: MailServer) -> Worker[Email, str]:
-    """Stack the layers around `send_email`, the outermost first."""
+def build_worker(
+    storage: SqliteStorage[Email],
+    server: MailServer,
+    listener: Callable[[object], None] = lambda _: None,
+) -> Worker[Email, str]:
+    """Stack the layers around `send_email`, the outermost first; tell *listener* of events."""
     return (
         WorkerBuilder("email-worker")
         .backend(storage)
         .data(server)
         .data(Template.read())
-        .lease(2)
+        .configure(lease=2)
         .layer(TracingLayer())
         .layer(ConcurrencyLimitLayer(20))
         .layer(
@@ -86,14 +94,22 @@ def build_worker(storage: SqliteStorage[Email], server: MailServer) -> Worker[Em
             )
         )
         .layer(TimeoutLayer(0.5))
+        .on_event(listener)
         .build(send_email)
     )
 
 
 async def run(folder: pathlib.Path, server: MailServer) -> None:
     """Work until the storage has nothing left, tasks of the future included."""
-    async with SqliteStorage(folder / "tasks.db", Email) as storage:
-        await build_worker(storage, server).run(until_empty=True)
+    with (folder / STALE).open("a", buffering=1) as stale:
+
+        def note(event: object) -> None:
+            if isinstance(event, TaskStale):
+                stale.write(f"{event.task_id}\n")
+
+        async with SqliteStorage(folder / "tasks.db", Email) as storage:
+            worker = build_worker(storage, server, note)
+            await worker.run(until_empty=True)
 
 
 if __name__ == "__main__":
