@@ -101,7 +101,7 @@ class Fetcher:
                     await self.poll.wait()
                     most = min(pool.free, self._service.capacity(), self._batch, flight.free)
                     wanted = {name: n for name, n in self._capacities().items() if n > 0}
-                    if most <= 0 or not wanted or machine.state is State.PAUSED:
+                    if most <= 0 or not wanted or machine.state is not State.RUNNING:
                         await anyio.sleep(short)
                         short = min(short * 2, self._backend.poll)
                         continue
