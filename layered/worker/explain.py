@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from layered.layers.retry import RetryLayer
+from layered.layers.timeout import TimeoutLayer
 from layered.service.layer import name_of
 from layered.worker.plan import Plan
 
@@ -18,8 +20,8 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield f"worker {plan.name!r} on {backend!r}"
     yield f"  takes      {', '.join(plan.handler.names)} from queue {backend.queue!r}"
     yield f"  at once    {_concurrency(plan)}"
-    yield f"  lease      {settings.lease:g} s, renewed every {settings.lease / 3:g} s"
-    yield f"  deadline   {_deadline(plan)}"
+    yield f"  lease      {settings.lease:g} s, renewed every {settings.lease / 3:.3g} s"
+    yield f"  limits     {_limits(plan)}"
     yield f"  attempts   {_attempts(plan)}"
     yield "  stack, outermost first:"
     for depth, layer in enumerate(plan.layers):
@@ -38,12 +40,17 @@ def _concurrency(plan: Plan) -> str:
     return f"up to {plan.concurrency} handlers, claimed up to {plan.settings.batch} at a time"
 
 
-def _deadline(plan: Plan) -> str:
-    return "none" if plan.deadline is None else f"{plan.deadline:g} s for all attempts in one claim"
-
-
 def _attempts(plan: Plan) -> str:
-    retries = [layer for layer in plan.layers if hasattr(layer, "stop") and hasattr(layer, "wait")]
-    if not retries:
-        return "1; an error is final (no RetryLayer), a lost worker is not (max_lost)"
-    return f"until {retries[0]!r} stops, or the task's own max_attempts"
+    lost = "a lost worker costs a run too, up to max_lost (3, or as pushed)"
+    retry = next((layer for layer in plan.layers if isinstance(layer, RetryLayer)), None)
+    if retry is None:
+        return f"1, an error is final (no RetryLayer); {lost}"
+    most = getattr(retry.stop, "max_attempt_number", None)
+    runs = f"up to {most}" if most is not None else f"until {type(retry.stop).__name__}"
+    return f"{runs}, or max_attempts as pushed if that is less; {lost}"
+
+
+def _limits(plan: Plan) -> str:
+    attempt = [f"{one.seconds:g} s" for one in plan.layers if isinstance(one, TimeoutLayer)]
+    task = "none" if plan.deadline is None else f"{plan.deadline:g} s"
+    return f"each attempt {min(attempt, default='none')}; a whole task {task}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Collection
 
 import anyio
@@ -74,8 +75,11 @@ class Housekeeper:
             await self._keeper.renew_here()
         while True:
             reaped = await self._backend.reap(REAP_BATCH)
+            if reaped:
+                states = Counter(one.status.label for one in reaped)
+                now = ", ".join(f"{number} now {state}" for state, number in states.items())
+                log.warning("took %d tasks from lost workers: %s", len(reaped), now)
             for task_id, name, status in reaped:
-                log.warning("task %s %s: its worker was lost, now %s", name, task_id, status.label)
                 bus.emit(TaskReaped(task_id, name, status))
             if len(reaped) < REAP_BATCH:
                 return

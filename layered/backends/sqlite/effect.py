@@ -27,7 +27,7 @@ def settle_with(
                 effect(connection)
             except BaseException as error:
                 raise EffectRaised(_refusal(error) if ended else error) from error
-        if not _open(connection):
+        if ended or not _open(connection):
             raise EffectRaised(_refusal(None))
     return answer
 
@@ -54,7 +54,8 @@ def _guarded(connection: sqlite3.Connection) -> Iterator[list[str]]:
         else:
             connection.row_factory = None
             connection.text_factory = str
-            connection.isolation_level = None
+            if connection.isolation_level is not None:
+                refused.append("isolation_level")
 
 
 def _open(connection: sqlite3.Connection) -> bool:

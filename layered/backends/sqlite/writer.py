@@ -76,6 +76,8 @@ class Writer(Lane):
             job.error = translate(error, self.path)
         finally:
             _roll_back(connection)
+            if connection.isolation_level is not None:  # an effect set it; to reset it commits
+                connection.isolation_level = None
 
     def _attempt(self, connection: sqlite3.Connection, job: Job[Any]) -> None:
         try:
