@@ -44,16 +44,15 @@ class Index:
             rank = (row.due, 0, draft.id)
             heappush(self._future.setdefault(key, []), (rank, self._count, row))
 
-    def take(self, queue: str, wanted: Mapping[str, int], now: int, most: int) -> Iterator[Row]:
+    def take(self, queue: str, left: Mapping[str, int], now: int, most: int) -> Iterator[Row]:
         """
-        Take ready rows of the wanted names off the heaps, the best first.
+        Take ready rows off the heaps, the best first, of names that have something left.
 
-        Due rows are promoted before, at most *most* of each name. A row
-        that is taken counts against its name's limit.
+        Due rows are promoted before, at most *most* of each name. The
+        caller counts *left* down for the rows that it keeps.
         """
         heaps: dict[str, _Heap] = {}
-        left = dict(wanted)
-        for name, limit in wanted.items():
+        for name, limit in left.items():
             if limit > 0:
                 self._promote((queue, name), now, most)
                 if heap := self._live((queue, name)):
@@ -65,8 +64,7 @@ class Index:
                 else next(iter(heaps))
             )
             yield heappop(heaps[name])[2]
-            left[name] -= 1
-            if not left[name] or not self._live((queue, name)):
+            if left[name] <= 0 or not self._live((queue, name)):
                 del heaps[name]
 
     def has_ready(self, queue: str, names: Iterable[str]) -> bool:

@@ -135,7 +135,8 @@ class MemoryStorage(Storage[A]):
         now, mono, claim_id = self._micros(), self._clock(), token_bytes(16)
         queue, examined = claimant.queue, 0
         leases: list[Lease] = []
-        rows = self._index.take(queue, wanted, now, most)
+        left = dict(wanted)
+        rows = self._index.take(queue, left, now, most)
         while len(leases) < most and examined < 2 * most and (row := next(rows, None)):
             examined += 1
             if _expired(row, now):
@@ -143,6 +144,7 @@ class MemoryStorage(Storage[A]):
             else:
                 leases.append(row.run(claimant, claim_id, mono))
                 self._running[row.draft.id] = row
+                left[row.draft.name] -= 1
         more = len(leases) == most and self._index.has_ready(queue, wanted)
         due = self._index.next_due(queue, wanted)
         return Claimed(
