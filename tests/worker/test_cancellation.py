@@ -132,7 +132,7 @@ async def test_lost_lease_cancels_the_handler_and_writes_nothing(world: World) -
 
     async def send(email: Email, ctx: WorkerContext) -> None:
         if len(reasons) == 0:
-            row = world.storage._rows[pushed.id]
+            row = world.storage._book.rows[pushed.id]
             row.epoch += 1  # as if reaped and claimed by another worker
             try:
                 await anyio.sleep_forever()
@@ -277,13 +277,15 @@ async def test_stray_cancellation_fails_its_task_and_spares_the_worker(world: Wo
 
 async def _leaked_cancellation() -> BaseException:
     """Carry a cancellation out of the scope that it belongs to."""
+    leaked: list[BaseException] = []
     with anyio.CancelScope() as scope:
         scope.cancel()
         try:
             await anyio.lowlevel.checkpoint()
         except anyio.get_cancelled_exc_class() as error:
-            leaked = error
-    return leaked
+            leaked.append(error)
+            raise
+    return leaked[0]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -194,7 +194,7 @@ async def test_undecodable_task_is_dead_with_its_bytes_and_harms_no_other(world:
 
     good = await world.storage.push(Email())
     bad = await world.storage.push(Email())
-    row = world.storage._rows[bad.id]
+    row = world.storage._book.rows[bad.id]
     row.draft = row.draft._replace(payload=b"\xff{")
 
     await world.builder().build(send).run(burst=True)
@@ -213,7 +213,7 @@ async def test_newer_version_is_left_to_newer_workers_for_an_hour_then_dead(worl
     async def send(email: Email) -> None: ...
 
     pushed = await world.storage.push(Email())
-    row = world.storage._rows[pushed.id]
+    row = world.storage._book.rows[pushed.id]
     row.draft = row.draft._replace(version=2)
     worker = world.builder().build(send)
     started = anyio.current_time()

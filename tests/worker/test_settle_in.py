@@ -88,7 +88,8 @@ async def test_settle_in_then_raise_under_retry_is_one_run_one_effect_done(tmp_p
 
 async def test_settle_in_whose_effect_raises_leaves_nothing_and_retries(tmp_path: Path) -> None:
     """A rolled-back transaction is an ordinary failure of that attempt."""
-    ledger, runs = Ledger(tmp_path / "tasks.db"), []
+    ledger = Ledger(tmp_path / "tasks.db")
+    runs: list[Email] = []
 
     def effect(connection: sqlite3.Connection) -> None:
         ledger.note(connection)

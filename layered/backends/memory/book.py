@@ -1,0 +1,206 @@
+"""
+The book: every task, and every move that it may make, as plain functions of time.
+
+Nothing here waits or looks at a clock: the storage says what time it is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from secrets import token_bytes
+
+from layered.backend import (
+    ALREADY,
+    APPLIED,
+    STALE,
+    Answer,
+    Cancelled,
+    Claimant,
+    Claimed,
+    Dead,
+    Done,
+    Failure,
+    Limits,
+    Pushed,
+    Reaped,
+    Release,
+    Renew,
+    Renewal,
+    Settle,
+)
+from layered.backends.memory.ended import Ended
+from layered.backends.memory.index import Index
+from layered.backends.memory.rows import Row
+from layered.task import Draft, Fence, Lease, Status, to_micros
+
+UNSTARTED = (Status.READY, Status.SCHEDULED, Status.RETRY)
+
+
+class Book:
+    """
+    All tasks of one storage. `now` is the wall clock in µs, `mono` the lease clock in s.
+
+    Args:
+        limits: Retention.
+        keep: Most ended tasks.
+    """
+
+    __slots__ = ("_ended", "_index", "_running", "rows")
+
+    def __init__(self, limits: Limits, keep: int) -> None:
+        self.rows: dict[str, Row] = {}
+        self._index = Index()
+        self._running: dict[str, Row] = {}
+        self._ended = Ended(self.rows, limits, keep)
+
+    def insert(self, draft: Draft, now: int) -> Pushed:
+        """Store a task, unless one of its id is there."""
+        row = self.rows.get(draft.id)
+        if row is not None:
+            return Pushed(draft.id, row.status)
+        due = now + int(draft.delay * 1e6) if draft.at is None else to_micros(draft.at)
+        row = self.rows[draft.id] = Row(draft, now, due)
+        self._index.place(row, Status.READY if due <= now else Status.SCHEDULED)
+        return Pushed(draft.id)
+
+    def claim(
+        self, claimant: Claimant, wanted: Mapping[str, int], most: int, now: int, mono: float
+    ) -> Claimed:
+        """Lease due tasks, the best first; end the expired ones among those looked at."""
+        queue, claim_id, examined = claimant.queue, token_bytes(16), 0
+        leases: list[Lease] = []
+        left = dict(wanted)
+        rows = self._index.take(queue, left, now, most)
+        while len(leases) < most and examined < 2 * most and (row := next(rows, None)):
+            examined += 1
+            if _expired(row, now):
+                self._expire(row, now)
+            else:
+                leases.append(row.run(claimant, claim_id, mono))
+                self._running[row.draft.id] = row
+                left[row.draft.name] -= 1
+        more = len(leases) == most and self._index.has_ready(queue, wanted)
+        due = self._index.next_due(queue, wanted)
+        next_due_in = None if due is None else (due - now) / 1e6
+        return Claimed(leases, more or examined == 2 * most, next_due_in)
+
+    def renew(self, item: Renew, lease: float, mono: float) -> Renewal:
+        """Extend a lease."""
+        row = self._fenced(item.fence)
+        if row is None or mono > row.run_deadline:
+            return Renewal.STALE
+        row.lease_until = max(row.lease_until, mono + lease)
+        row.attempt = max(row.attempt, item.attempt)
+        return Renewal.CANCEL if row.cancel_requested else Renewal.OK
+
+    def settle(self, item: Settle, now: int) -> Answer:
+        """End a run."""
+        ending = item.ending
+        operation = type(ending).__name__.lower()
+        row = self._fenced(item.fence)
+        if row is None:
+            return self._refused(item.fence, operation)
+        row.attempt = max(row.attempt, item.attempt)
+        row.settled = (row.claim_id, operation)
+        if isinstance(ending, Done):
+            row.result = ending.result
+            self._end(row, Status.DONE, now)
+        elif isinstance(ending, Cancelled):
+            self._end(row, Status.CANCELLED, now)
+        elif isinstance(ending, Dead) or row.exhausted:
+            self._end(row, Status.DEAD, now, ending.failure)
+        else:
+            row.note(ending.failure)
+            self._back(row, now + int(ending.delay * 1e6), Status.RETRY)
+        return APPLIED[row.status]
+
+    def release(self, item: Release, now: int) -> Answer:
+        """Give a claimed task back, uncharged."""
+        row = self._fenced(item.fence)
+        if row is None:
+            return self._refused(item.fence, "release")
+        row.attempt = max(row.attempt, item.attempt) - 1
+        row.settled = (row.claim_id, "release")
+        if item.delay > 0:
+            self._back(row, now + int(item.delay * 1e6), Status.RETRY)
+        else:
+            self._back(row, row.due, Status.READY)
+        return APPLIED[row.status]
+
+    def reap(self, limit: int, now: int, mono: float) -> list[Reaped]:
+        """Take tasks from lost workers; a retried one comes back after up to 1 s."""
+        overdue = [row for row in self._running.values() if row.lease_until <= mono]
+        return [self._reaped(row, now) for row in overdue[:limit]]
+
+    def prune(self, limit: int, now: int) -> int:
+        """End what has expired, and drop what has ended long ago."""
+        overdue = [r for r in self.rows.values() if r.status in UNSTARTED and _expired(r, now)]
+        for row in overdue[:limit]:
+            self._expire(row, now)
+        changed = min(len(overdue), limit)
+        return changed + self._ended.prune(now, limit - changed)
+
+    def counts(self, queue: str) -> dict[str, dict[Status, int]]:
+        """Count tasks by name and state; looks at every row."""
+        found: dict[str, dict[Status, int]] = {}
+        for row in self.rows.values():
+            if row.draft.queue == queue:
+                states = found.setdefault(row.draft.name, {})
+                states[row.status] = states.get(row.status, 0) + 1
+        return found
+
+    def names(self, queue: str) -> list[str]:
+        """List the names that have ready tasks."""
+        return self._index.names(queue)
+
+    def _fenced(self, fence: Fence) -> Row | None:
+        """Answer the row if the fence still holds."""
+        row = self._running.get(fence.id)
+        if row is None or row.epoch != fence.epoch or row.claim_id != fence.claim_id:
+            return None
+        return row
+
+    def _refused(self, fence: Fence, operation: str) -> Answer:
+        row = self.rows.get(fence.id)
+        if row is not None and row.settled == (fence.claim_id, operation):
+            return ALREADY[row.status]
+        return STALE
+
+    def _reaped(self, row: Row, now: int) -> Reaped:
+        draft = row.draft
+        row.lost += 1
+        row.settled = (row.claim_id, "reaped")
+        told = f"lost worker {row.owner} ({row.lost} of {draft.max_lost})"
+        failure = Failure("worker_lost", told)
+        if row.cancel_requested:
+            self._end(row, Status.CANCELLED, now)
+        elif row.lost >= draft.max_lost or row.exhausted:
+            self._end(row, Status.DEAD, now, failure)
+        else:
+            row.note(failure)
+            delay = random.randrange(1_000_000)  # noqa: S311 - spreads load
+            self._back(row, now + delay, Status.RETRY)
+        return Reaped(draft.id, draft.name, row.status)
+
+    def _back(self, row: Row, due: int, status: Status) -> None:
+        del self._running[row.draft.id]
+        row.due = due
+        self._index.place(row, status)
+
+    def _expire(self, row: Row, now: int) -> None:
+        when = f"not started by {row.draft.expires_at}"
+        self._end(row, Status.DEAD, now, Failure("expired", when))
+
+    def _end(self, row: Row, status: Status, now: int, failure: Failure | None = None) -> None:
+        self._running.pop(row.draft.id, None)
+        row.status = status
+        row.finished = now
+        if failure is not None:
+            row.note(failure)
+        self._ended.add(row)
+
+
+def _expired(row: Row, now: int) -> bool:
+    expires = row.draft.expires_at
+    return expires is not None and to_micros(expires) <= now
