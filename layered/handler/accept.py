@@ -54,6 +54,15 @@ def origin_of(form: Form) -> Form:
     return get_origin(form)
 
 
+def shown(form: Form) -> str:
+    """Name a type form for people, without modules: ``Task[Email]``."""
+    if members := union_members(form):
+        return " | ".join(map(shown, members))
+    if inner := get_args(form):
+        return f"{shown(get_origin(form))}[{', '.join(map(shown, inner))}]"
+    return form.__name__ if isinstance(form, type) else str(form)
+
+
 def union_members(form: Form) -> tuple[Form, ...]:
     """Split a union; nothing for everything else."""
     return get_args(form) if origin_of(form) in {Union, types.UnionType} else ()

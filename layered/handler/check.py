@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
-from layered.handler.accept import accepts, bare, origin_of
+from layered.handler.accept import accepts, bare, origin_of, shown
 from layered.handler.signature import MISSING, REST, Parameter, Shape, Signature
-from layered.task import Kind, Task, form_name
+from layered.task import Kind, Task
 
 
 def function_problems(signature: Signature, kinds: Sequence[Kind[Any]]) -> Iterator[str]:
     """Say what is wrong with a function as a handler of *kinds*, each with its way out."""
     yield from _shape_problems(signature)
     first = signature.parameters[0] if signature.parameters else None
-    form = form_name(kinds[0].form)
     if first is None or not first.is_positional:
-        yield f"{_lacking(first)}; let its first parameter take them, as a {form}"
+        example = f"such as 'args: {shown(kinds[0].form)}'"
+        yield f"{_lacking(first)}; give it a first parameter for the task's arguments, {example}"
     elif first.problem is not None:
         yield f"has the annotation {first.text!r} that cannot be read: {first.problem}"
     else:
@@ -40,14 +40,14 @@ def service_problems(signature: Signature, kinds: Sequence[Kind[Any]]) -> Iterat
     if origin_of(form) is not Task:
         if not accepts(form, Task):
             yield (
-                f"has a 'call' that takes {form_name(form)}, but services get the whole task; "
-                f"write Task[{form_name(form)}] and use 'task.args'"
+                f"has a 'call' that takes {shown(form)}, but services get the whole task; "
+                f"write Task[{shown(form)}] and use 'task.args'"
             )
         return
     for kind in kinds:
         if not accepts(get_args(form)[0], kind.form):
             yield (
-                f"takes {form_name(form)}, the storage holds {form_name(kind.form)}; let it take "
+                f"takes {shown(form)}, the storage holds {shown(kind.form)}; let it take "
                 "that too, or use a Router"
             )
 
@@ -67,18 +67,24 @@ def _shape_problems(signature: Signature) -> Iterator[str]:
 
 def _lacking(first: Parameter | None) -> str:
     if first is None:
-        return "has no parameter for the task's arguments"
+        return "has no parameters"
     if first.kind is first.kind.KEYWORD_ONLY:
-        return f"takes {first.name!r} by keyword only, but the task's arguments come by position"
+        return "has no positional parameter"
     stars = "*" if first.kind is first.kind.VAR_POSITIONAL else "**"
-    return f"takes {stars}{first.name}, which does not say what it wants"
+    return f"takes {stars}{first.name} first, as functions without functools.wraps do"
 
 
 def _mismatches(first: Parameter, kinds: Sequence[Kind[Any]]) -> Iterator[str]:
+    form = bare(first.form)
+    if form is Task or origin_of(form) is Task:
+        yield (
+            f"takes {shown(form)} first ({first.name!r}), where the task's arguments come; put a "
+            f"parameter of type {shown(kinds[0].form)} before it"
+        )
+        return
     for kind in kinds:
-        if not accepts(first.form, kind.form):
-            taken = form_name(bare(first.form))
+        if not accepts(form, kind.form):
             yield (
-                f"takes {taken} as its arguments ({first.name!r}), the storage holds "
-                f"{form_name(kind.form)}; let it take that too, or use a Router"
+                f"takes {shown(form)} first ({first.name!r}), the storage holds "
+                f"{shown(kind.form)}; let it take that too, or use a Router"
             )

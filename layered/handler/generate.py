@@ -26,7 +26,6 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
-from anyio import to_thread
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from layered.handler.outcome import PLAIN, normalised
@@ -34,6 +33,7 @@ from layered.handler.plan import Argument, Opening, Plan
 from layered.handler.setting import Site
 from layered.handler.signature import Shape
 from layered.handler.teardown import Held, HeldSync
+from layered.handler.thread import in_thread
 from layered.task import Task
 
 Call: TypeAlias = Callable[[Task[Any]], Awaitable[Any]]
@@ -87,13 +87,12 @@ def compiled(plan: Plan, name: str, work: Work, site: Site) -> Call:
 
 
 def _globals(site: Site) -> dict[str, object]:
-    limiter = site.setting.limiter
     return {
         "Held": Held,
         "HeldSync": HeldSync,
         "PLAIN": PLAIN,
         "checkpoint_if_cancelled": checkpoint_if_cancelled,
-        "in_thread": partial(to_thread.run_sync, abandon_on_cancel=False, limiter=limiter),
+        "in_thread": partial(in_thread, site.setting.limiter),
         "lifetime": site.lifetime,
         "limit": site.setting.teardown_timeout,
         "normalised": normalised,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args
 
 import attrs
 
-from layered.handler.accept import Form, accepts, bare, origin_of
+from layered.handler.accept import Form, accepts, bare, origin_of, shown
 from layered.handler.signature import MISSING, Parameter
 from layered.handler.source import (
     Attribute,
@@ -20,7 +20,7 @@ from layered.handler.source import (
     Unfillable,
     Wanted,
 )
-from layered.task import Kind, Task, form_name
+from layered.task import Kind, Task
 
 SOURCES = (Attribute, Computed, Constant, Provided)
 
@@ -105,7 +105,7 @@ def _whole_task(form: Form, offer: Offer) -> Source:
     for taken in get_args(form):
         for kind in offer.kinds:
             if not accepts(taken, kind.form):
-                wrong = f"it wants {form_name(form)} and would get Task[{form_name(kind.form)}]"
+                wrong = f"it wants {shown(form)} and would get Task[{shown(kind.form)}]"
                 raise Unfillable(wrong, "annotate it with Task")
     return Attribute("", "task")
 

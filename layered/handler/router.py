@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Never, TypeVar
 
 import anyio
 
-from layered.handler.accept import union_members
+from layered.handler.accept import shown, union_members
 from layered.handler.branch import Branch, Innermost, compile_branch
 from layered.handler.setting import Site
 from layered.service import HasCall
-from layered.task import Kind, Task, form_name
+from layered.task import Kind, Task
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -59,7 +59,7 @@ class Router(Generic[A]):
 
     def __repr__(self) -> str:
         """Show the types."""
-        routes = "".join(f".route({form_name(form)}, ...)" for form, _ in self.routes)
+        routes = "".join(f".route({shown(form)}, ...)" for form, _ in self.routes)
         return f"Router(){routes}"
 
 
@@ -117,10 +117,10 @@ def compile_routes(router: Router[Any], kinds: Sequence[Kind[Any]], site: Site) 
     """Compile all branches; append what is wrong with them or missing."""
     branches: list[Branch] = []
     seen: list[object] = []
-    stored = ", ".join(form_name(kind.form) for kind in kinds)
+    stored = ", ".join(shown(kind.form) for kind in kinds)
     for form, handler in router.routes:
         taken = [kind for kind in kinds if kind.form == form]
-        name = form_name(form)
+        name = shown(form)
         if form in seen:
             site.problems.append(f"the router has two branches for {name}; leave one of them")
         elif not taken:
@@ -136,8 +136,8 @@ def compile_routes(router: Router[Any], kinds: Sequence[Kind[Any]], site: Site) 
             branches.append(branch)
         seen.append(form)
     site.problems.extend(
-        f"the router has no branch for {form_name(kind.form)}, which the storage holds; add one: "
-        f".route({form_name(kind.form)}, ...)"
+        f"the router has no branch for {shown(kind.form)}, which the storage holds; add one: "
+        f".route({shown(kind.form)}, ...)"
         for kind in kinds
         if kind.form not in seen
     )

@@ -107,7 +107,10 @@ def read_signature(thing: Callable[..., object]) -> Signature:
     found = inspect.signature(thing, **_forward_references())
     defined = definition(thing)
     scope = _scope(thing, defined)
-    parameters = [_parameter(each, scope) for each in found.parameters.values()]
+    bound = _bound(thing)
+    parameters = [
+        _parameter(each, scope) for name, each in found.parameters.items() if name not in bound
+    ]
     inner = inspect.unwrap(defined)
     return Signature(short_name(thing), place(thing), shape(defined), parameters, shape(inner))
 
@@ -151,6 +154,15 @@ def place(thing: Thing) -> str:
 def quoted(name: str, place: str) -> str:
     """Give name and place for messages."""
     return f"{name!r} ({place})" if place else repr(name)
+
+
+def _bound(thing: Thing) -> set[str]:
+    """Name what a partial fills by keyword: inspect shows it as a default."""
+    names: set[str] = set()
+    while isinstance(thing, functools.partial):
+        names |= thing.keywords.keys()
+        thing = thing.func
+    return names
 
 
 def _forward_references() -> Names:
