@@ -127,8 +127,8 @@ async def a_claim_says_whether_there_is_more(storage: Storage[Any], clock: Clock
 
 @case()
 async def nothing_is_claimed_before_it_is_due(storage: Storage[Any], clock: Clock) -> None:
-    """A delayed task is claimed at its due time, not a microsecond before."""
-    await storage.insert([draft(delay=60.0)])
+    """A delayed task is claimed at its due time, not before, also if another is due."""
+    await storage.insert([draft(delay=60.0), draft(delay=60.5)])
 
     clock.at = START + 59.9999
     early = await claim(storage)

@@ -87,6 +87,23 @@ async def a_write_to_an_ended_task_is_refused(storage: Storage[Any], clock: Cloc
 
 
 @case()
+async def nothing_follows_an_ending(storage: Storage[Any], clock: Clock) -> None:
+    """A run ends once: its own fence is worth nothing for another ending, release or renewal."""
+    for first in ENDINGS:
+        lease = await running(storage)
+        await storage.settle([Settle(lease.fence, first, 1)])
+        before = attrs.asdict(await read(storage, lease.id), recurse=False)
+
+        others = [Settle(lease.fence, other, 9) for other in ENDINGS if other is not first]
+        for other in others:
+            assert list(await storage.settle([other])) == [STALE], (first, other)
+        assert list(await storage.release([Release(lease.fence, 0.0, 9)])) == [STALE]
+        assert list(await storage.renew([Renew(lease.fence, 9)], 30.0)) == [Renewal.STALE]
+
+        assert attrs.asdict(await read(storage, lease.id), recurse=False) == before
+
+
+@case()
 async def a_write_after_the_next_claim_is_refused(storage: Storage[Any], clock: Clock) -> None:
     """A worker that was taken for lost cannot touch the run of the next one."""
     lost = await running(storage, LOST)
@@ -266,6 +283,34 @@ async def one_stale_item_does_not_abort_a_batch(storage: Storage[Any], clock: Cl
     ]  # fmt: skip
     assert (await read(storage, leases[1].id)).result == b"before"
     assert (await read(storage, leases[2].id)).status is Status.RUNNING
+
+
+@case()
+async def a_batch_leaves_what_has_ended(storage: Storage[Any], clock: Clock) -> None:
+    """A batch of good ends that comes twice changes nothing the second time."""
+    await storage.insert([draft() for _ in range(3)])
+    leases = (await claim(storage)).leases
+    await storage.settle([done(lease, b"first") for lease in leases])
+
+    answers = await storage.settle([done(lease, b"second") for lease in leases])
+    records = await storage.fetch([lease.id for lease in leases])
+
+    assert list(answers) == [ALREADY[Status.DONE]] * 3
+    assert [record and record.result for record in records] == [b"first"] * 3
+
+
+@case()
+async def a_batch_of_another_epoch_is_refused(storage: Storage[Any], clock: Clock) -> None:
+    """Many good ends at once, all with fences of another claim, change nothing."""
+    await storage.insert([draft() for _ in range(3)])
+    leases = (await claim(storage)).leases
+    for wrong in ({"epoch": 2}, {"claim_id": bytes(16)}):
+        items = [done(each)._replace(fence=each.fence._replace(**wrong)) for each in leases]
+
+        assert list(await storage.settle(items)) == [STALE] * 3
+
+    records = await storage.fetch([lease.id for lease in leases])
+    assert [record and record.status for record in records] == [Status.RUNNING] * 3
 
 
 @case()
