@@ -1,0 +1,1 @@
+"""What layered costs: `python -m benchmarks [name ...]`; see README.md."""
