@@ -15,6 +15,16 @@ from opentelemetry.trace import (
 from layered.telemetry.names import SCHEMA_URL, SCOPE
 
 
+def _version() -> str | None:
+    try:
+        return version("layered-tasks")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return None
+
+
+VERSION = _version()  # at import: it reads files, and a tracer may be looked for in an event loop
+
+
 def find_tracer(provider: TracerProvider | None = None) -> Tracer | None:
     """
     Answer a tracer; `None` while nobody would see its spans.
@@ -26,11 +36,4 @@ def find_tracer(provider: TracerProvider | None = None) -> Tracer | None:
     found = provider if provider is not None else get_tracer_provider()
     if isinstance(found, NoOpTracerProvider | ProxyTracerProvider):
         return None
-    return found.get_tracer(SCOPE, _version(), schema_url=SCHEMA_URL)
-
-
-def _version() -> str | None:
-    try:
-        return version("layered-tasks")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return None
+    return found.get_tracer(SCOPE, VERSION, schema_url=SCHEMA_URL)
