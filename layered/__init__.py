@@ -145,3 +145,8 @@ def __getattr__(name: str) -> object:
         return storage
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    """List storages too, before they are loaded."""
+    return sorted({*globals(), *__all__})

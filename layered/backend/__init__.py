@@ -1,10 +1,10 @@
 """The backend contract, the client on top of it, and the poll policy."""
 
-from layered.backend.contract import Backend, Durability, Renews, Transactional
+from layered.backend.contract import Backend as Backend, Durability, Renews, Transactional
 from layered.backend.options import PushOptions
 from layered.backend.poll import Poll
 from layered.backend.signal import Signal
-from layered.backend.storage import ArgsLike, Form, KindsLike, Storage, StorageOptions
+from layered.backend.storage import ArgsLike, Form, KindsLike, Storage as Storage, StorageOptions
 from layered.backend.types import (
     ALREADY,
     APPLIED,
@@ -18,10 +18,10 @@ from layered.backend.types import (
     Done,
     Ending,
     Failure,
-    Limits,
-    Pushed,
+    Limits as Limits,
+    Pushed as Pushed,
     Reaped,
-    Record,
+    Record as Record,
     Release,
     Renew,
     Renewal,
@@ -37,7 +37,6 @@ __all__ = [
     "STALE",
     "Answer",
     "ArgsLike",
-    "Backend",
     "Cancelled",
     "Claimant",
     "Claimed",
@@ -48,12 +47,9 @@ __all__ = [
     "Failure",
     "Form",
     "KindsLike",
-    "Limits",
     "Poll",
     "PushOptions",
-    "Pushed",
     "Reaped",
-    "Record",
     "Release",
     "Renew",
     "Renewal",
@@ -61,7 +57,6 @@ __all__ = [
     "Retry",
     "Settle",
     "Signal",
-    "Storage",
     "StorageOptions",
     "Transactional",
     "Verdict",

@@ -2,7 +2,7 @@
 
 from layered.handler.compile import Handler, compile_handler
 from layered.handler.outcome import IntoOutcome
-from layered.handler.router import Router
+from layered.handler.router import Router as Router
 from layered.handler.setting import Setting
 from layered.handler.source import (
     Attribute,
@@ -10,7 +10,7 @@ from layered.handler.source import (
     Constant,
     Extractor,
     Field,
-    FromTask,
+    FromTask as FromTask,
     Injected,
     Provided,
     Scope,
@@ -26,12 +26,10 @@ __all__ = [
     "Constant",
     "Extractor",
     "Field",
-    "FromTask",
     "Handler",
     "Injected",
     "IntoOutcome",
     "Provided",
-    "Router",
     "Scope",
     "Setting",
     "Source",

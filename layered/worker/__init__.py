@@ -1,7 +1,7 @@
 """The worker: built from a backend, layers and a handler; claims, runs, settles, drains."""
 
-from layered.worker.builder import Builder, WorkerBuilder, check
-from layered.worker.context import WorkerContext
+from layered.worker.builder import Builder, WorkerBuilder as WorkerBuilder, check as check
+from layered.worker.context import WorkerContext as WorkerContext
 from layered.worker.events import (
     BackendTroubled,
     Event,
@@ -16,7 +16,7 @@ from layered.worker.events import (
 )
 from layered.worker.settings import Settings
 from layered.worker.states import State
-from layered.worker.worker import Worker
+from layered.worker.worker import Worker as Worker
 
 __all__ = [
     "BackendTroubled",
@@ -32,8 +32,4 @@ __all__ = [
     "TaskEnded",
     "TaskReaped",
     "TaskStale",
-    "Worker",
-    "WorkerBuilder",
-    "WorkerContext",
-    "check",
 ]

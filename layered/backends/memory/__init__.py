@@ -1,5 +1,3 @@
 """The backend in memory: the contract in plain data, and the model for the others."""
 
-from layered.backends.memory.storage import MemoryStorage
-
-__all__ = ["MemoryStorage"]
+from layered.backends.memory.storage import MemoryStorage as MemoryStorage

@@ -219,7 +219,9 @@ class Lane(ABC):
                 job.error = self._refusal(error)
             raise
         finally:
-            if any(isinstance(job.error, BackendBroken) for job in jobs):
+            if _is_closed(self._connection) or any(
+                isinstance(job.error, BackendBroken) for job in jobs
+            ):
                 self.disconnect()
             _answer(jobs)
 
@@ -272,6 +274,14 @@ class Lane(ABC):
                 "open a storage of its own in each process"
             )
         return BackendClosed(f"using {self.path!r}: the storage is closed; open it: async with ...")
+
+
+def _is_closed(connection: sqlite3.Connection | None) -> bool:
+    """Tell whether somebody closed a connection that was lent to them."""
+    try:
+        return connection is not None and connection.in_transaction is None
+    except sqlite3.ProgrammingError:
+        return True
 
 
 def _nothing(connection: sqlite3.Connection) -> None:

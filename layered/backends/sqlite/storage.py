@@ -32,10 +32,12 @@ from layered.backend import (
     Storage,
     StorageOptions,
 )
-from layered.backends.sqlite import connection as connections
-from layered.backends.sqlite import lease as leases
-from layered.backends.sqlite import prune as pruning
-from layered.backends.sqlite import read
+from layered.backends.sqlite import (
+    connection as connections,
+    lease as leases,
+    prune as pruning,
+    read,
+)
 from layered.backends.sqlite.claim import claim
 from layered.backends.sqlite.clock import Clock
 from layered.backends.sqlite.effect import settle_with
@@ -82,7 +84,6 @@ class SqliteStorage(Storage[A]):
     durability: ClassVar[Durability] = "power"
     threaded_keeper: ClassVar[bool] = True
     poll: ClassVar[float] = 1.0
-    messaging_system: ClassVar[str] = "sqlite"
 
     @overload
     def __init__(

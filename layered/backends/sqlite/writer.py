@@ -134,5 +134,6 @@ def _groups(jobs: Sequence[Job[Any]]) -> Iterator[Sequence[Job[Any]]]:
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.rollback()
+    with suppress(sqlite3.Error):  # closed, or so broken that closing it is all that is left
+        if connection.in_transaction:
+            connection.rollback()
