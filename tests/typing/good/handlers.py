@@ -1,10 +1,10 @@
 """Every kind of handler, and what `build` makes of it."""
 
+import logging
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, assert_type
 
 import attrs
-from typing_extensions import assert_type
 
 from layered import (
     Abort,
@@ -25,6 +25,8 @@ from layered import (
     WorkerContext,
     check,
 )
+
+log = logging.getLogger("mail")
 
 
 @attrs.frozen
@@ -61,7 +63,7 @@ async def plain(email: Email) -> str:
     return email.to
 
 
-async def everything(
+async def everything(  # noqa: PLR0913, PLR0917 - that is the point
     email: Email,
     state: Data[State],
     ctx: WorkerContext,
@@ -77,13 +79,13 @@ async def everything(
     assert_type(metadata["key"], str)
     assert_type(task.args, Email)
     ctx.pause()
-    print(email.to, tracing.trace_id, connection, tenant.name)
+    log.info("%s", [email.to, tracing.trace_id, connection, tenant.name])
     return 1
 
 
 async def keyword_only(email: Email, *, state: Data[State], attempt: Attempt = 1) -> None:
     assert_type(attempt, int)
-    print(email.to, state.sender)
+    log.info("%s", [email.to, state.sender])
 
 
 async def outcomes(email: Email) -> str | Abort | RetryAfter | Snooze:
@@ -91,11 +93,11 @@ async def outcomes(email: Email) -> str | Abort | RetryAfter | Snooze:
 
 
 async def anything(args: object) -> None:
-    print(args)
+    log.info("%s", args)
 
 
 async def wider(args: Email | Sms) -> None:
-    print(args)
+    log.info("%s", args)
 
 
 def blocking(email: Email, ctx: WorkerContext) -> bytes:
@@ -109,7 +111,7 @@ class Sender:
         self.state = state
 
     async def call(self, request: Task[Email], /) -> float:
-        print(self.state.sender, request.args.to, request.attempt)
+        log.info("%s", [self.state.sender, request.args.to, request.attempt])
         return 0.5
 
     async def ready(self) -> None:

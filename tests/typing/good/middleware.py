@@ -1,5 +1,6 @@
 """Every way to put a layer into a worker's stack."""
 
+import logging
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from layered import (
     map_error,
 )
 
+log = logging.getLogger("mail")
 Req = TypeVar("Req")
 Res = TypeVar("Res")
 R = TypeVar("R")
@@ -53,7 +55,7 @@ class Audit(Middleware[Task[Any], Res]):
     """Around tasks of any type."""
 
     async def call(self, request: Task[Any], /) -> Res:
-        print(request.id, request.name, request.attempt)
+        log.info("%s", [request.id, request.name, request.attempt])
         return await self.inner.call(request)
 
 

@@ -1,11 +1,11 @@
 """The programs of the README."""
 
+import logging
 from functools import partial
 from time import perf_counter
-from typing import TypeVar
+from typing import TypeVar, assert_type
 
 import attrs
-from typing_extensions import assert_type
 
 from layered import (
     Attempt,
@@ -22,6 +22,7 @@ from layered import (
     WorkerBuilder,
 )
 
+log = logging.getLogger("mail")
 Req = TypeVar("Req")
 Res = TypeVar("Res")
 
@@ -47,7 +48,7 @@ class Timing(Middleware[Req, Res]):
             return await self.inner.call(request)
         finally:
             if perf_counter() - start > self.slow:
-                print(f"{request} was slow")
+                log.warning("%r was slow", request)
 
 
 async def send_email(email: Email, mailer: Data[Mailer], attempt: Attempt) -> str:
@@ -84,4 +85,4 @@ async def durable() -> None:
 
 
 async def notify(email: Email) -> None:
-    print(email.to)
+    log.info("%s", email.to)

@@ -1,7 +1,8 @@
 """Stacks around calls that are no tasks: fully typed, outermost first."""
 
+from typing import assert_type
+
 import attrs
-from typing_extensions import assert_type
 
 from layered import (
     CatchLayer,

@@ -1,12 +1,15 @@
 """Storages: what they hold, how it is pushed and read."""
 
+import logging
 from datetime import UTC, datetime, timedelta
+from typing import assert_type
 from uuid import uuid4
 
 import attrs
-from typing_extensions import assert_type
 
 from layered import Kind, Limits, MemoryStorage, Pushed, Record, SqliteStorage, Storage
+
+log = logging.getLogger("mail")
 
 
 @attrs.frozen
@@ -40,7 +43,7 @@ async def push(storage: Storage[Email]) -> None:
     if record is not None:
         assert_type(record.result_as(list[int]), list[int])
     for each in await storage.wait_for([pushed.id], timeout=5):
-        print(each.status.label)
+        log.info("%s", each.status.label)
 
 
 async def main() -> None:
