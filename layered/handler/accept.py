@@ -8,6 +8,7 @@ the answer is yes; type checkers see more.
 
 from __future__ import annotations
 
+import re
 import types
 from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
@@ -15,6 +16,8 @@ from layered.handler.signature import MISSING
 
 Form: TypeAlias = Any
 """A type form: a class, a union, an ``Annotated``, whatever stands in an annotation."""
+
+_MODULES = re.compile(r"([\w<>]+\.)+(?=\w)")
 
 # What checkers let pass without a subclass relation: PEP 484, the numeric tower.
 _PROMOTED: dict[object, tuple[object, ...]] = {
@@ -55,12 +58,10 @@ def origin_of(form: Form) -> Form:
 
 
 def shown(form: Form) -> str:
-    """Name a type form for people, without modules: ``Task[Email]``."""
-    if members := union_members(form):
-        return " | ".join(map(shown, members))
-    if inner := get_args(form):
-        return f"{shown(get_origin(form))}[{', '.join(map(shown, inner))}]"
-    return form.__name__ if isinstance(form, type) else str(form)
+    """Write a type form for people, without modules: ``Task[Email]``."""
+    if isinstance(form, type) and not get_args(form):
+        return form.__name__
+    return _MODULES.sub("", str(form))
 
 
 def union_members(form: Form) -> tuple[Form, ...]:

@@ -158,19 +158,15 @@ def _end(
     swallowed: bool,
 ) -> None:
     """Raise what the table at the head of this file says; return to let *error* go on."""
-    if trouble is error:
-        return
-    if trouble is not None and (error is None or not isinstance(trouble, Exception)):
-        raise trouble
-    if error is None:
-        return
-    if _stands(error):
-        if trouble is not None:
+    if error is None or not (trouble is None or isinstance(trouble, Exception)):
+        if trouble is not None and trouble is not error:
+            raise trouble
+    elif _stands(error):
+        if trouble is not None and trouble is not error:
             error.add_note(f"tearing down dependency {dependency!r} also failed: {trouble!r}")
-        return
-    if trouble is not None:
+    elif trouble is not None:
         raise trouble from error
-    if swallowed:
+    elif swallowed:
         msg = f"dependency {dependency!r} cancelled the handler, or hid that it was cancelled"
         raise StrayCancellation(msg) from error
 

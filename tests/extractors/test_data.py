@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import attrs
 
 from layered.extractors import Data
-from tests.handler.parts import Email, called
+from tests.handler.parts import Email, called, problems_of
 
 
 @attrs.frozen
@@ -78,3 +78,22 @@ async def test_data_is_the_same_object_for_every_task() -> None:
     state = State("x")
 
     assert await called(send, state) is state
+
+
+class Silent(Protocol):
+    def greet(self) -> str: ...
+
+
+def test_data_of_a_protocol_that_is_not_for_the_run_time_is_not_guessed() -> None:
+    """Nothing can tell what matches it."""
+
+    async def send(email: Email, silent: Data[Silent]) -> None:
+        del email, silent
+
+    assert problems_of(send, Polite()) == [
+        (
+            f"handler 'send' (test_data.py:{send.__code__.co_firstlineno}) cannot fill parameter "
+            f"'silent': no data of {Silent!r} is provided (provided: Polite); provide it with "
+            "WorkerBuilder.data(Silent(...))"
+        )
+    ]

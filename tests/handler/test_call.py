@@ -15,7 +15,7 @@ from layered.extractors import Attempt, Data, Metadata, TaskId
 from layered.handler import Injected
 from layered.service.layer import is_service
 from layered.task import Kind, Task
-from tests.handler.parts import STATE, Email, Sms, State, called, compiled, make_task
+from tests.handler.parts import STATE, Email, Sms, State, called, compiled, make_task, problems_of
 
 
 async def test_handler_gets_the_arguments_and_every_extracted_value() -> None:
@@ -316,6 +316,34 @@ async def test_service_keeps_its_own_readiness_and_capacity() -> None:
     assert await handler.service.call(make_task()) == "served ada@example.org"
 
 
+class Loose:
+    async def call(self, *requests: object) -> object:
+        return requests[0]
+
+
+class Untyped:
+    async def call(self, request, limit=5, **more):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201
+        return request
+
+
+class ForAny:
+    async def call(self, request: Task[Any]) -> object:
+        return request
+
+
+class ForUnknown:
+    async def call(self, request: "Unknown") -> object:  # type: ignore[name-defined]  # noqa: F821
+        return request
+
+
+@pytest.mark.parametrize("service", [Loose(), Untyped(), ForAny(), ForUnknown()])
+async def test_call_of_a_service_may_take_more_than_the_task(service: object) -> None:
+    """As long as it can be called with the task alone."""
+    task = make_task()
+
+    assert await called(service, task=task) is task
+
+
 class OnlyCall:
     def call(self, request: Task[Email], /) -> Awaitable[str]:
         return self.later(request)
@@ -369,3 +397,26 @@ async def test_traceback_shows_the_compiled_call() -> None:
 
     assert "result = await fail_0(task.args)" in "".join(traceback.format_tb(caught.tb))
     assert len({name for name in linecache.cache if name.startswith("<layered handler fail ")}) == 1
+
+
+async def test_name_that_its_function_has_not_bound_yet_is_not_known() -> None:
+    """An empty cell of a closure is no type, and no error of its own."""
+
+    async def send(email: Email, local: "Data[Late]") -> bool:
+        return isinstance(local, Late)
+
+    problems = problems_of(send)
+
+    class Late:
+        pass
+
+    assert ["the name 'Late' is not known" in problem for problem in problems] == [True]
+    assert await called(send, Late()) is True
+
+
+async def test_function_written_in_c_is_a_handler() -> None:
+    """It has no place that a message could name."""
+    handler = compiled(len, args=Kind(list[int], name="numbers"))
+
+    assert handler.description == "len"
+    assert await handler.service.call(make_task([1, 2, 3])) == 3

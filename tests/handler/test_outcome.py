@@ -103,6 +103,16 @@ async def test_class_with_into_outcome_is_a_result() -> None:
     assert await called(send) is Answer
 
 
+class Promise:
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+def returns_promise(email: Email) -> Promise:
+    """Return an awaitable that is no coroutine."""
+    return Promise()
+
+
 async def later() -> None:
     """Be awaited."""
 
@@ -151,6 +161,12 @@ async def returns_async_generator(email: Email) -> object:
             "handler 'forgets_await_too' returned 'coroutine', which nobody has awaited; make the "
             "handler an 'async def' and await it there",
             id="coroutine",
+        ),
+        pytest.param(
+            returns_promise,
+            "handler 'returns_promise' returned 'Promise', which nobody has awaited; make the "
+            "handler an 'async def' and await it there",
+            id="awaitable",
         ),
         pytest.param(
             returns_generator,

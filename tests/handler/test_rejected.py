@@ -10,7 +10,7 @@ import inspect
 import operator
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import attrs
 import pytest
@@ -115,7 +115,7 @@ class ServesSms:
 
 
 class ServesMore:
-    async def call(self, request: Task[Email], state: Data[State]) -> None:
+    async def call(self, request: Task[Email], state: Data[State], limit: int = 5) -> None:
         """Want something besides."""
 
 
@@ -346,6 +346,10 @@ WANTED = [
         id="class",
     ),
     pytest.param(Db | None, f"{Db | None!r} has no 'from_task'; {EXTRACTOR}", id="union"),
+    pytest.param(list[int], f"list[int] has no 'from_task'; {EXTRACTOR}", id="generic"),
+    pytest.param(
+        Literal["a"], f"typing.Literal['a'] has no 'from_task'; {EXTRACTOR}", id="no class"
+    ),
     pytest.param(
         MISSING,
         "it has no annotation and no default; annotate it with what it wants, such as Data[State]",

@@ -1,5 +1,6 @@
 """Generator dependencies: each row of the table in layered/handler/teardown.py, and their order."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import Annotated, Any
@@ -223,6 +224,16 @@ async def test_teardown_error_after_a_cancellation_is_a_note(
 
     assert scope.cancelled_caught
     assert [f"'{dependency.__name__}'" in note for note in notes] == [True]
+
+
+def test_cancellation_that_came_from_no_scope_goes_on() -> None:
+    """`asyncio.Task.cancel`: the dependency passes it on, and so does the call."""
+
+    async def stray(email: Email, one: Annotated[str, Depends(async_one)]) -> None:
+        raise asyncio.CancelledError(one)
+
+    with pytest.raises(asyncio.CancelledError, match="async"):
+        asyncio.run(called(stray))
 
 
 async def async_limits() -> AsyncIterator[anyio.CancelScope]:
