@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -204,7 +205,10 @@ class Lane(ABC):
             pass
         if None in found:
             last = True
-            found = found[: found.index(None)]
+            at = found.index(None)
+            for late in found[at + 1 :]:  # refused at the end
+                self._queue.put(late)
+            found = found[:at]
         jobs = [job for job in found if job is not None and job.take()]
         if jobs:
             self._serve(jobs)
@@ -241,13 +245,11 @@ class Lane(ABC):
         """Close the connection; the next work opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.close()
+            with suppress(sqlite3.Error):
+                connection.close()
 
     def _end(self) -> None:
-        try:
-            self.disconnect()
-        except sqlite3.Error as error:
-            self._fault = self._fault or error
+        self.disconnect()
         self._closing = self._over = True
         left = []
         try:

@@ -76,8 +76,6 @@ class Writer(Lane):
             job.error = translate(error, self.path)
         finally:
             _roll_back(connection)
-            if connection.isolation_level is not None:  # an effect set it; to reset it commits
-                connection.isolation_level = None
 
     def _attempt(self, connection: sqlite3.Connection, job: Job[Any]) -> None:
         try:
@@ -137,3 +135,5 @@ def _roll_back(connection: sqlite3.Connection) -> None:
     with suppress(sqlite3.Error):  # closed, or so broken that closing it is all that is left
         if connection.in_transaction:
             connection.rollback()
+        if connection.isolation_level is not None:  # an effect set it; to reset it commits
+            connection.isolation_level = None

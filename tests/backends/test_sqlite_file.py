@@ -1,0 +1,288 @@
+"""Which files are opened, created and refused."""
+
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from layered.backends.sqlite import SqliteStorage, connection
+from layered.errors import BackendError, Fatal, Transient
+from tests.backends.sqlite_storage import claim, done, draft, query
+from tests.house.source import ROOT
+
+
+def state(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Read all files of a folder, with the times of their last change."""
+    return {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(folder.iterdir())
+    }
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """Read who may do what with the files of a folder."""
+    return {path.name: stat.S_IMODE(path.lstat().st_mode) for path in sorted(folder.iterdir())}
+
+
+async def refusal(path: Path) -> str:
+    """Answer the message with which a file is refused."""
+    with pytest.raises(Fatal) as caught:
+        async with SqliteStorage(path, str):
+            pass
+    return str(caught.value)
+
+
+async def test_sqlite_creates_the_file_for_its_owner_only(tmp_path: Path) -> None:
+    """Nobody else reads the tasks, nor the log beside them."""
+    path = tmp_path / "tasks.db"
+
+    async with SqliteStorage(path, str) as storage:
+        await storage.push("x")
+        during = modes(tmp_path)
+
+    assert set(during.values()) == {0o600}
+    assert modes(tmp_path) == {"tasks.db": 0o600}
+
+
+async def test_sqlite_adopts_an_empty_file(tmp_path: Path) -> None:
+    """A file made by mktemp is as good as none."""
+    path = tmp_path / "tasks.db"
+    path.touch(0o640)
+
+    async with SqliteStorage(path, str) as storage:
+        await storage.push("x")
+
+    assert query(path, "SELECT count(*) FROM task") == [(1,)]
+    assert modes(tmp_path) == {"tasks.db": 0o640}
+
+
+async def test_sqlite_keeps_tasks_when_it_is_opened_again(tmp_path: Path) -> None:
+    """What was accepted is there for the next process, and the same object opens again."""
+    storage = SqliteStorage(tmp_path / "tasks.db", str)
+    async with storage:
+        pushed = await storage.push("x")
+
+    async with storage:
+        record = await storage.get(pushed.id)
+        await storage.check()
+
+    assert record is not None
+    assert record.payload == b'"x"'
+
+
+async def test_sqlite_leaves_a_file_alone_that_is_no_database(tmp_path: Path) -> None:
+    """Pointing at the wrong file harms nobody."""
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary " * 1000)
+    before = state(tmp_path)
+
+    message = await refusal(path)
+
+    assert "no SQLite database" in message
+    assert "choose another file" in message
+    assert state(tmp_path) == before
+
+
+@pytest.mark.parametrize("application_id", [0, 77])
+async def test_sqlite_leaves_another_programs_database_alone(
+    tmp_path: Path, application_id: int
+) -> None:
+    """A database with other tables is not written to, and no log is created beside it."""
+    path = tmp_path / "books.db"
+    query(path, "CREATE TABLE book (title)")
+    query(path, f"PRAGMA application_id = {application_id}")
+    before = state(tmp_path)
+
+    message = await refusal(path)
+
+    assert "another program" in message
+    assert "book" in message
+    assert state(tmp_path) == before
+
+
+async def test_sqlite_leaves_a_newer_schema_alone(tmp_path: Path) -> None:
+    """An old program says that it is old."""
+    path = tmp_path / "tasks.db"
+    async with SqliteStorage(path, str):
+        pass
+    query(path, "PRAGMA user_version = 99")
+    query(path, "PRAGMA journal_mode = DELETE")
+    before = state(tmp_path)
+
+    message = await refusal(path)
+
+    assert "schema version 99" in message
+    assert "upgrade" in message
+    assert state(tmp_path) == before
+
+
+async def test_sqlite_refuses_a_symbolic_link(tmp_path: Path) -> None:
+    """A link may be pointed elsewhere by somebody else."""
+    link = tmp_path / "tasks.db"
+    link.symlink_to(tmp_path / "target.db")
+
+    message = await refusal(link)
+
+    assert "symbolic link" in message
+    assert [*modes(tmp_path)] == ["tasks.db"]
+
+
+async def test_sqlite_refuses_what_is_no_file(tmp_path: Path) -> None:
+    """A folder, a missing folder and memory are no files."""
+    assert "no regular file" in await refusal(tmp_path)
+    assert "cannot be created" in await refusal(tmp_path / "missing" / "tasks.db")
+    assert "MemoryStorage" in await refusal(Path(":memory:"))
+
+
+async def test_sqlite_tells_a_damaged_file(tmp_path: Path) -> None:
+    """A damaged page is `Fatal`, with SQLite's error as its cause."""
+    path = tmp_path / "tasks.db"
+    async with SqliteStorage(path, str) as storage:
+        await storage.push_many(["x" * 1000] * 100)
+    damaged = bytearray(path.read_bytes())
+    damaged[4096:] = b"\xa5" * (len(damaged) - 4096)
+    path.write_bytes(damaged)
+
+    with pytest.raises(Fatal) as caught:
+        async with SqliteStorage(path, str) as storage:
+            await storage.push("x")
+
+    assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
+    assert "damaged" in str(caught.value)
+
+
+async def test_sqlite_check_finds_a_removed_file(tmp_path: Path) -> None:
+    """Writes to a removed file would vanish with the process."""
+    path = tmp_path / "tasks.db"
+    async with SqliteStorage(path, str) as storage:
+        path.unlink()
+
+        with pytest.raises(Fatal, match="removed"):
+            await storage.check()
+
+
+async def test_sqlite_is_transient_while_another_holds_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that lasts too long fails the write, which may be tried again later."""
+    monkeypatch.setattr(connection, "BUSY", 0.05)
+    path = tmp_path / "tasks.db"
+    async with SqliteStorage(path, str) as storage:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            with pytest.raises(Transient) as caught:
+                await storage.push("x")
+        finally:
+            other.close()
+        await storage.push("y")
+
+        leases = await claim(storage)
+
+    assert not isinstance(caught.value, Fatal)
+    assert "another process" in str(caught.value)
+    assert [lease.payload for lease in leases] == [b'"y"']
+
+
+async def test_sqlite_refuses_a_run_that_the_store_rolled_back(tmp_path: Path) -> None:
+    """A store that lost its last commits issues an epoch twice; the claim id tells them apart."""
+    path, copy = tmp_path / "tasks.db", tmp_path / "copy.db"
+    async with SqliteStorage(path, str) as storage:
+        await storage.insert([draft()])
+    shutil.copy(path, copy)
+    async with SqliteStorage(path, str) as storage:
+        (first,) = await claim(storage)
+    shutil.copy(copy, path)
+
+    async with SqliteStorage(path, str) as storage:
+        (second,) = await claim(storage)
+        lost = await storage.settle([done(first)])
+        kept = await storage.settle([done(second)])
+
+    assert first.fence.epoch == second.fence.epoch
+    assert [answer.verdict.value for answer in (*lost, *kept)] == ["stale", "applied"]
+
+
+OPEN = """
+import sys, anyio
+from layered.backends.sqlite import SqliteStorage
+async def main():
+    sys.stdin.readline()
+    async with SqliteStorage(sys.argv[1], str) as storage:
+        for _ in range(5):
+            await storage.push("x")
+anyio.run(main)
+"""
+TAKE = """
+import sys, anyio
+from layered.backend import Claimant, Done, Settle
+from layered.backends.sqlite import SqliteStorage
+async def main():
+    sys.stdin.readline()
+    async with SqliteStorage(sys.argv[1], str) as storage:
+        me = Claimant("default", sys.argv[0])
+        while leases := (await storage.claim(me, {"str": 7}, 7)).leases:
+            answers = await storage.settle([Settle(l.fence, Done(b"1"), 1) for l in leases])
+            for lease, answer in zip(leases, answers):
+                print(lease.id, answer.verdict.value)
+anyio.run(main)
+"""
+
+
+def run_together(program: str, path: Path, count: int) -> list[str]:
+    """Run a program in several processes that begin at the same time; answer what they print."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(path)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(count)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    ended = [process.communicate(timeout=50) for process in processes]
+    assert [stderr for _, stderr in ended if stderr] == []
+    return [line for stdout, _ in ended for line in stdout.splitlines()]
+
+
+def test_sqlite_is_created_once_by_ten_processes(tmp_path: Path) -> None:
+    """Processes that start together all open the file, and none loses a push."""
+    path = tmp_path / "tasks.db"
+
+    run_together(OPEN, path, 10)
+
+    assert query(path, "SELECT count(*) FROM task") == [(50,)]
+
+
+def test_sqlite_is_shared_by_processes(tmp_path: Path) -> None:
+    """Three claiming processes share the tasks: each runs once."""
+    path = tmp_path / "tasks.db"
+    run_together(OPEN, path, 10)
+
+    lines = run_together(TAKE, path, 3)
+
+    assert len({line.split()[0] for line in lines}) == len(lines) == 50
+    assert {line.split()[1] for line in lines} == {"applied"}
+
+
+async def test_sqlite_says_when_it_is_not_open(tmp_path: Path) -> None:
+    """Using a storage before or after its `async with` is a clear error."""
+    storage = SqliteStorage(tmp_path / "tasks.db", str)
+
+    with pytest.raises(BackendError, match="not open"):
+        await storage.push("x")
+    async with storage:
+        pass
+    with pytest.raises(BackendError, match="open it"):
+        await storage.push("x")
+
+    assert [*modes(tmp_path)] == ["tasks.db"]
