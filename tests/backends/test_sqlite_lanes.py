@@ -285,7 +285,7 @@ async def test_sqlite_outlives_a_loop_that_ends_while_it_waits(tmp_path: Path) -
 
 
 def _orphan() -> Any:
-    from layered.backends.sqlite.lane import Job
+    from layered.backends.sqlite.job import Job
 
     release = threading.Event()
     release.set()

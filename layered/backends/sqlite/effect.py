@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from layered.backend import Answer, Settle, Verdict
 from layered.backends.sqlite.clock import Clock
-from layered.backends.sqlite.lane import EffectRaised
+from layered.backends.sqlite.job import EffectRaised
 from layered.backends.sqlite.settle import settle_one
 from layered.errors import WrongState
 

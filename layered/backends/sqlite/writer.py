@@ -15,7 +15,8 @@ from itertools import groupby
 from typing import Any
 
 from layered.backends.sqlite.faults import translate
-from layered.backends.sqlite.lane import EffectRaised, Job, Lane
+from layered.backends.sqlite.job import EffectRaised, Job
+from layered.backends.sqlite.lane import Lane
 
 
 class Writer(Lane):
