@@ -175,14 +175,16 @@ class Run:
 
     def cancel(self, reason: CancelReason) -> bool:
         """
-        Cancel the handler, if it runs and has not begun to settle.
+        Cancel the run, if it has neither ended nor begun to settle.
 
-        The first reason stands. Safe to call at any time from the loop's thread.
+        The first reason stands; a run that waits is not started then. Safe
+        to call at any time from the loop's thread.
 
         Returns:
             Whether *reason* is now the run's reason.
         """
-        if self.reason is not None or self.settling is not Settling.OPEN:
+        ended = self.scope is None and self.started != NEVER
+        if ended or self.reason is not None or self.settling is not Settling.OPEN:
             return False
         self.reason = reason
         if self.scope is not None:

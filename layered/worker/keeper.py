@@ -8,9 +8,9 @@ the others, and under virtual time, the same coroutine runs in the loop.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -77,26 +77,35 @@ class Keeper:
             self._stop = stop.set
             await self._keep(self._backend, stop, lambda work: work())
             return
-        stopping = False
+        stop_early = threading.Event()
+        self._stop = stop_early.set
 
         async def main() -> None:
-            stop, loop = anyio.Event(), asyncio.get_running_loop()
-            self._stop = partial(loop.call_soon_threadsafe, stop.set)
-            if stopping:
+            stop = anyio.Event()
+            wake = loop_poster()
+            self._stop = lambda: wake(stop.set)
+            if stop_early.is_set():
                 return
-            async with self._backend.keeper() as renews:
-                await self._keep(renews, stop, post)
+            await self._keep_connected(stop, post)
 
-        def early() -> None:
-            nonlocal stopping
-            stopping = True
-
-        self._stop = early
         limiter = anyio.CapacityLimiter(1)
-        try:
-            await anyio.to_thread.run_sync(anyio.run, main, limiter=limiter, abandon_on_cancel=True)
-        finally:
-            self._stop = lambda: None
+        await anyio.to_thread.run_sync(anyio.run, main, limiter=limiter, abandon_on_cancel=True)
+
+    async def _keep_connected(
+        self, stop: anyio.Event, post: Callable[[Callable[[], object]], object]
+    ) -> None:
+        """Keep with a connection of this thread's own, opened again until that succeeds."""
+        while not stop.is_set():
+            try:
+                async with self._backend.keeper() as renews:
+                    await self._keep(renews, stop, post)
+                    return
+            except Exception as error:  # noqa: BLE001 - whatever a driver raises is waited out
+                wait = self._lease / 20
+                log.warning("opening the keeper's connection failed: %s", error)
+                post(partial(self._bus.emit, BackendTroubled("keeper", error, wait)))
+                with anyio.move_on_after(wait):
+                    await stop.wait()
 
     async def _keep(
         self, renews: Renews, stop: anyio.Event, post: Callable[[Callable[[], object]], object]

@@ -222,14 +222,13 @@ class Pool:
         told, good = error, True
         if not isinstance(error, Exception):
             meaning = meaning_of(error, run)
+            if meaning is Meaning.STRAY:
+                told, good = stray(error), False
+            else:
+                run.reason = run.reason or CancelReason.DRAIN
             if meaning is Meaning.STOP:
-                run.cancel(CancelReason.DRAIN)
                 self.fatal(error)
                 good = False
-            elif meaning is Meaning.ENCLOSING:
-                run.cancel(CancelReason.DRAIN)
-            elif meaning is Meaning.STRAY:
-                told, good = stray(error), False
         lease = run.record
         assert isinstance(lease, Lease)  # noqa: S101 - made in `add`
         write = write_of_error(run, lease, told, self._job.deadline)

@@ -62,7 +62,7 @@ class Shift:
         self.flight = Flight(max(64, 2 * plan.concurrency))
         self._keeper = Keeper(backend, self.flight, settings.lease, self.bus)
         clock = loop_clock()
-        step = settings.lease / 6
+        step = min(settings.lease / 6, plan.deadline or settings.lease)
         self._ticker = Ticker(self.flight, clock, self._keeper.clock, step)
         self._settler = Settler(backend, self.flight, self.bus, self._keeper.clock, self._landed)
         job = Job(
@@ -146,13 +146,15 @@ class Shift:
                 outside.start_soon(self._shielded)
                 try:
                     await self._ended.wait()
-                except BaseException:
+                except anyio.get_cancelled_exc_class():
                     self.hurry()
                     raise
+                except BaseException as error:  # noqa: BLE001 - Ctrl-C on trio; raised below
+                    self.fail(error, hurry=True)
         finally:
-            error, self._error = self._error, None
-            if error is not None:
-                raise error
+            failure, self._error = self._error, None
+            if failure is not None:
+                raise failure
 
     async def _shielded(self) -> None:
         try:
@@ -184,9 +186,9 @@ class Shift:
     async def _until_drained(self, crew: TaskGroup) -> None:
         names = self._plan.handler.names
         lease = self._plan.settings.lease
-        keeper = Housekeeper(self.backend, self._keeper, names, self.backend.queue, lease)
+        housekeeper = Housekeeper(self.backend, self._keeper, names, self.backend.queue, lease)
         house = anyio.CancelScope()
-        crew.start_soon(_in_scope, house, keeper.run, self.bus)
+        crew.start_soon(_in_scope, house, housekeeper.run, self.bus)
         fetched = anyio.Event()
         crew.start_soon(self._fetch, fetched)
         await self.machine.reach(State.DRAINING)
@@ -246,6 +248,7 @@ class Shift:
             log.critical("thread %s:\n%s", thread, "".join(traceback.format_stack(frame)))
         logging.shutdown()
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(STUCK_STATUS)
 
     async def _finish(self, services: TaskGroup) -> None:
@@ -254,6 +257,8 @@ class Shift:
         self._settler.close()
         with anyio.move_on_after(limit):
             await self.flight.empty()
+        if len(self.flight):
+            log.error("worker %s: %d tasks could not be settled", self.name, len(self.flight))
         self._keeper.stop()
         self.machine.move("ended")
         self.bus.close()

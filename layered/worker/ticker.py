@@ -18,14 +18,14 @@ class Ticker:
     Cancels runs past their deadline or their lease.
 
     Parked while nothing is in flight; otherwise it sleeps to the earliest
-    limit. A limit that comes later than a sleep began is never earlier
-    than that sleep's end, because all runs have the same limits.
+    limit, and never longer than *step*, the shortest limit that a run can
+    start with: so one that starts during a sleep cannot be due before its end.
 
     Args:
         flight: The runs to watch.
         clock: The loop's clock, of `Run.deadline`.
         lease_clock: The clock of `Run.lease_ends`.
-        step: Most seconds to sleep while something is in flight.
+        step: Seconds; most to sleep while something is in flight.
     """
 
     __slots__ = ("_clock", "_flight", "_lease_clock", "_step", "_wake", "parked")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Awaitable, Callable
-from typing import Generic, Literal, TypeVar
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, Generic, Literal, TypeVar
 
 import anyio
 
@@ -96,10 +98,7 @@ class Worker(Generic[A, R]):
         if not signals:
             await shift.run()
             return
-        async with anyio.create_task_group() as group:
-            group.start_soon(_obey_signals, shift)
-            await shift.run()
-            group.cancel_scope.cancel()
+        await _beside(shift.run, partial(_obey_signals, shift))
 
     async def run_until(self, stop: Callable[[], Awaitable[object]], /) -> None:
         """
@@ -112,14 +111,13 @@ class Worker(Generic[A, R]):
         async def wait_and_drain() -> None:
             try:
                 await stop()
-            finally:
+            except Exception as error:  # noqa: BLE001 - the user's own; raised by `run`
                 if self._shift is not None:
-                    self._shift.stop()
+                    self._shift.fail(error)
+            if self._shift is not None:
+                self._shift.stop()
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(wait_and_drain)
-            await self.run()
-            group.cancel_scope.cancel()
+        await _beside(self.run, wait_and_drain)
 
     def run_sync(
         self,
@@ -131,17 +129,18 @@ class Worker(Generic[A, R]):
         """
         Open the storage, work, and close it: a whole program, without ``await``.
 
-        Signals are obeyed as with ``run(signals=True)``.
+        In the main thread, signals are obeyed as with ``run(signals=True)``.
 
         Args:
             burst: As in `run`.
             until_empty: As in `run`.
             backend: The event loop to run on.
         """
+        main_thread = threading.current_thread() is threading.main_thread()
 
         async def main() -> None:
             async with self._plan.backend:
-                await self.run(burst=burst, until_empty=until_empty, signals=True)
+                await self.run(burst=burst, until_empty=until_empty, signals=main_thread)
 
         anyio.run(main, backend=backend)
 
@@ -158,6 +157,24 @@ class Worker(Generic[A, R]):
     def __repr__(self) -> str:
         """Show name, backend and state."""
         return f"<Worker {self.name!r} on {self._plan.backend!r} {self.state.value}>"
+
+
+async def _beside(
+    work: Callable[[], Awaitable[None]], other: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Do *work*, and *other* as long as it lasts; what *work* raises is raised as it is."""
+    raised: BaseException | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(other)
+        try:
+            await work()
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised below, outside the group
+            raised = error
+        group.cancel_scope.cancel()
+    if raised is not None:
+        raise raised
 
 
 async def _obey_signals(shift: Shift) -> None:

@@ -6,7 +6,16 @@ from typing import Any
 import anyio
 import pytest
 
-from layered import BackendClosed, Fatal, Full, MemoryStorage, Status, Transient
+from layered import (
+    BackendClosed,
+    Fatal,
+    Full,
+    MemoryStorage,
+    Status,
+    TaskId,
+    Transient,
+    WorkerContext,
+)
 from layered.backend import Claimant, Claimed, Poll, Settle
 from layered.worker import BackendTroubled, TaskEnded, TaskStale
 from layered.worker.states import MOVES, Machine, State
@@ -276,3 +285,72 @@ async def test_storage_without_loop_pieces_can_be_built_anywhere() -> None:
     storage = await anyio.to_thread.run_sync(MemoryStorage, Email)
 
     assert repr(storage) == "MemoryStorage(Email, queue='default')"
+
+
+@pytest.mark.virtual_time
+async def test_deadline_shorter_than_the_lease_is_noticed_in_time(world: World) -> None:
+    """A run that starts while the ticker sleeps is not late."""
+    ended: list[float] = []
+
+    async def handler(email: Email) -> None:
+        began = anyio.current_time()
+        try:
+            await anyio.sleep(30)
+        finally:
+            ended.append(anyio.current_time() - began)
+
+    worker = world.builder(concurrency=1).deadline(1).build(handler)
+    await world.storage.push_many([Email()] * 3)
+
+    await worker.run(burst=True)
+
+    assert ended == [pytest.approx(1, abs=0.05)] * 3
+
+
+async def test_error_of_the_stop_signal_is_raised_after_the_drain(world: World) -> None:
+    """As it is, in no group."""
+    stopping = LookupError("no such signal")
+
+    async def stop() -> None:
+        raise stopping
+
+    with pytest.raises(LookupError) as raised:
+        await world.builder().build(send).run_until(stop)
+
+    assert raised.value is stopping
+
+
+async def test_error_of_the_worker_ends_the_wait_for_the_stop_signal(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is, in no group."""
+    error = Fatal("corrupt")
+    failing(world, monkeypatch, "claim", error)
+
+    with pytest.raises(Fatal) as raised:
+        await world.builder().build(send).run_until(anyio.sleep_forever)
+
+    assert raised.value is error
+
+
+async def test_cancelling_a_task_that_has_ended_says_no(world: World) -> None:
+    """What waits for its settle can no longer be cancelled."""
+    answers: list[bool] = []
+
+    async def handler(email: Email, ctx: WorkerContext, task_id: TaskId) -> None:
+        contexts.append((ctx, task_id))
+
+    contexts: list[tuple[WorkerContext, str]] = []
+    real = world.storage.settle
+
+    async def settle(items: Sequence[Settle]) -> Any:
+        answers.extend(ctx.cancel(task_id) for ctx, task_id in contexts)
+        return await real(items)
+
+    world.storage.settle = settle  # type: ignore[method-assign]
+    pushed = await world.storage.push(Email())
+
+    await world.builder().build(handler).run(burst=True)
+
+    assert answers == [False]
+    assert await world.statuses(pushed.id) == [Status.DONE]
