@@ -28,6 +28,9 @@ SCHEMA = 1
 BUSY = 5.0
 """Seconds to wait for another process's write."""
 
+_TURN = "PRAGMA busy_timeout = 200"
+"""How long a writer waits in one go, ms: SQLite's wait cannot be interrupted, so it is short."""
+
 
 class Found(NamedTuple):
     """What a look at the file found."""
@@ -57,7 +60,9 @@ def connect(path: str) -> sqlite3.Connection:
     Raises:
         Fatal: if the file is not ours.
     """
-    return _opened(path)
+    connection = _opened(path)
+    connection.execute(_TURN)
+    return connection
 
 
 def connect_reader(path: str) -> sqlite3.Connection:
@@ -69,7 +74,7 @@ def connect_reader(path: str) -> sqlite3.Connection:
 
 def connect_keeper(path: str) -> sqlite3.Connection:
     """Open a connection for renewals, which need not survive a loss of power."""
-    connection = _opened(path)
+    connection = connect(path)
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
 

@@ -114,8 +114,9 @@ class Lane(ABC):
             raise
         return job.outcome()
 
-    def hurry(self, job: Job[Any]) -> None:  # noqa: B027 - most have nothing to do
+    def hurry(self, job: Job[Any]) -> None:
         """React to a caller that was cancelled while its work is being done."""
+        job.hurried = True
 
     @abstractmethod
     def serve(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> None:

@@ -9,11 +9,13 @@ one sync of the disk.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 from typing import Any
 
+from layered.backends.sqlite.connection import BUSY
 from layered.backends.sqlite.faults import translate
 from layered.backends.sqlite.job import EffectRaised, Job
 from layered.backends.sqlite.lane import Lane
@@ -46,7 +48,7 @@ class Writer(Lane):
         """Commit a group; `False` if nothing of it was stored and each is to be tried alone."""
         try:
             self._sync(connection, durable=any(job.durable for job in jobs))
-            connection.execute("BEGIN IMMEDIATE")
+            self._begin(connection, jobs)
         except sqlite3.Error as error:  # locked: each by itself would wait as long again
             for job in jobs:
                 job.error = translate(error, self.path)
@@ -69,7 +71,7 @@ class Writer(Lane):
         job.error = None
         try:
             self._sync(connection, durable=job.durable)
-            connection.execute("BEGIN IMMEDIATE")
+            self._begin(connection, [job])
             self._attempt(connection, job)
             if job.error is None:
                 connection.execute("COMMIT")
@@ -77,6 +79,20 @@ class Writer(Lane):
             job.error = translate(error, self.path)
         finally:
             _roll_back(connection)
+
+    def _begin(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> None:
+        """Begin; wait for another process's write, up to `BUSY`, while a caller waits for us."""
+        deadline = time.monotonic() + BUSY
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                locked = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                waiting = time.monotonic() < deadline and not all(job.hurried for job in jobs)
+                if not (locked and waiting):
+                    raise
+            else:
+                return
 
     def _attempt(self, connection: sqlite3.Connection, job: Job[Any]) -> None:
         try:
@@ -119,7 +135,7 @@ class Reader(Lane):
 
     def hurry(self, job: Job[Any]) -> None:
         """Interrupt a read that nobody waits for any more."""
-        job.hurried = True
+        super().hurry(job)
         connection = self._connection
         if self._current is job and connection is not None:
             with suppress(sqlite3.ProgrammingError):  # closed in between
