@@ -73,48 +73,40 @@ class Keeper:
         """
         post = loop_poster()
         if not self._backend.threaded_keeper:
-            stop = anyio.Event()
-            self._stop = stop.set
-            await self._keep(self._backend, stop, lambda work: work())
+            with anyio.CancelScope() as scope:
+                self._stop = scope.cancel
+                await self._keep(self._backend, lambda work: work())
             return
         stop_early = threading.Event()
         self._stop = stop_early.set
 
         async def main() -> None:
-            stop = anyio.Event()
             wake = loop_poster()
-            self._stop = lambda: wake(stop.set)
-            if stop_early.is_set():
-                return
-            await self._keep_connected(stop, post)
+            with anyio.CancelScope() as scope:  # ends a renewal, too, that waits for the store
+                self._stop = lambda: wake(scope.cancel)
+                if not stop_early.is_set():
+                    await self._keep_connected(post)
 
         limiter = anyio.CapacityLimiter(1)
         await anyio.to_thread.run_sync(anyio.run, main, limiter=limiter, abandon_on_cancel=True)
 
-    async def _keep_connected(
-        self, stop: anyio.Event, post: Callable[[Callable[[], object]], object]
-    ) -> None:
+    async def _keep_connected(self, post: Callable[[Callable[[], object]], object]) -> None:
         """Keep with a connection of this thread's own, opened again until that succeeds."""
-        while not stop.is_set():
+        while True:
             try:
                 async with self._backend.keeper() as renews:
-                    await self._keep(renews, stop, post)
+                    await self._keep(renews, post)
                     return
             except Exception as error:  # noqa: BLE001 - whatever a driver raises is waited out
                 wait = self._lease / 20
                 log.warning("opening the keeper's connection failed: %s", error)
                 post(partial(self._bus.emit, BackendTroubled("keeper", error, wait)))
-                with anyio.move_on_after(wait):
-                    await stop.wait()
+                await anyio.sleep(wait)
 
-    async def _keep(
-        self, renews: Renews, stop: anyio.Event, post: Callable[[Callable[[], object]], object]
-    ) -> None:
+    async def _keep(self, renews: Renews, post: Callable[[Callable[[], object]], object]) -> None:
         wait = self._lease / 3
-        while not stop.is_set():
-            with anyio.move_on_after(wait * random.uniform(0.9, 1.1)):  # noqa: S311 - spreads load
-                await stop.wait()
-                return
+        while True:
+            await anyio.sleep(wait * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
             try:
                 await self.renew_all(renews, post)
                 wait = self._lease / 3
