@@ -14,6 +14,22 @@ async def test_permits_keep_their_rules(check: Check) -> None:
     await check(Permits)
 
 
+async def test_permits_let_those_who_ask_sleep_again_when_the_place_is_gone() -> None:
+    """A place that came and went does not make them spin."""
+    permits = Permits(1)
+    await permits.acquire()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(permits.available)
+        await wait_all_tasks_blocked()
+        permits.release()
+    await permits.acquire()
+    with anyio.move_on_after(60) as gave_up:
+        await permits.available()
+
+    assert gave_up.cancelled_caught
+
+
 async def test_permits_show_what_is_free_and_who_waits() -> None:
     """A stuck program can be read."""
     permits = Permits(2)

@@ -146,13 +146,15 @@ async def test_retry_runs_nothing_again_once_the_run_settles_itself(settling: Se
         task.run.settling = settling
         raise error
 
-    service: Service[Task[str], None] = RetryLayer(3, wait=wait_none()).layer(service_fn(settle))
+    service: Service[Task[str], None] = RetryLayer(3, wait=wait_fixed(1)).layer(service_fn(settle))
+    task = claimed()
 
     with pytest.raises(ValueError, match="after the commit") as caught:
-        await service.call(claimed())
+        await service.call(task)
 
     assert caught.value is error
     assert runs == 1
+    assert (task.attempt, anyio.current_time()) == (1, 0)
     assert not hasattr(error, "__notes__")
 
 
@@ -179,12 +181,14 @@ async def test_retry_runs_nothing_again_that_was_cancelled() -> None:
         task.run.cancel(CancelReason.DRAIN)
         raise ValueError("instead of the cancellation")
 
-    service: Service[Task[str], None] = RetryLayer(3, wait=wait_none()).layer(service_fn(stubborn))
+    service: Service[Task[str], None] = RetryLayer(wait=wait_fixed(1)).layer(service_fn(stubborn))
+    task = claimed()
 
     with pytest.raises(ValueError, match="instead of the cancellation"):
-        await service.call(claimed())
+        await service.call(task)
 
     assert runs == 1
+    assert (task.attempt, anyio.current_time()) == (1, 0)
 
 
 async def test_retry_has_charged_the_next_run_when_a_drain_cancels_the_wait() -> None:

@@ -71,6 +71,19 @@ async def test_virtual_time_waits_for_what_happens_outside() -> None:
     assert anyio.current_time() == 0
 
 
+async def test_virtual_time_stands_still_for_what_is_there_already() -> None:
+    """A socket that can be read is read before the clock moves to a timer."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.sendall(b"x")
+
+        with anyio.fail_after(3600):
+            await anyio.wait_readable(ours)
+
+    assert anyio.current_time() == 0
+
+
 @pytest.mark.parametrize("name", ["curio", "uvloop"])
 def test_virtual_backend_refuses_other_loops(name: str) -> None:
     """There is no virtual time for them."""

@@ -186,7 +186,6 @@ class _Series:
             # Before the wait: a drain that cancels it gives one run back, which must be the
             # one that has not begun, not the one that has failed.
             run.attempt += 1
-            state.attempt_number = run.attempt
         await anyio.sleep(state.upcoming_sleep)
         if self._ended():
             # Cancelled in the very turn in which the sleep ended, which could not tell any more.
