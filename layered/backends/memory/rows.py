@@ -43,7 +43,7 @@ class Row:
         self.run_deadline = FOREVER
         self.cancel_requested = False
         self.result: bytes | None = None
-        self.errors: list[Failure] = []
+        self.errors: tuple[Failure, ...] = ()
         self.settled: tuple[bytes, str] | None = None
         self.finished = 0
 
@@ -54,7 +54,7 @@ class Row:
 
     def note(self, failure: Failure) -> None:
         """Keep *failure* among the last few."""
-        self.errors = [*self.errors, failure][-ERRORS_KEPT:]
+        self.errors = (*self.errors, failure)[-ERRORS_KEPT:]
 
     def run(self, claimant: Claimant, claim_id: bytes, mono: float) -> Lease:
         """Move to ``running`` for *claimant*, and answer the lease."""
@@ -86,7 +86,7 @@ class Row:
         """Make a tombstone: drop what is large; tell whether there was anything to drop."""
         full = bool(self.draft.payload or self.result or self.errors)
         self.draft = self.draft._replace(payload=b"", metadata={})
-        self.result, self.errors = None, []
+        self.result, self.errors = None, ()
         return full
 
     def record(self) -> Record:
@@ -111,5 +111,5 @@ class Row:
             created_at=from_micros(self.created),
             finished_at=from_micros(self.finished) if self.finished else None,
             result=self.result,
-            errors=tuple(self.errors),
+            errors=self.errors,
         )
