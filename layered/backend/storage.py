@@ -99,11 +99,9 @@ class Storage(Backend, Generic[A]):
             Stored wholly or not at all; with an *id* of your own you can
             push again without harm.
         """
-        kind = self.kinds.of(args)
-        task = Task(args, Run(self._draft(kind, options)))
         if self.layers:
-            return await self._push.call(task)
-        return (await self.insert([self.encoded(task, kind)]))[0]
+            return await self._push.call(self._task(args, options))
+        return (await self.insert([self._drafted(args, options)]))[0]
 
     async def push_many(
         self, many: Iterable[A], **options: Unpack[PushOptions]
@@ -120,11 +118,10 @@ class Storage(Backend, Generic[A]):
         if "id" in options:
             msg = "push_many takes no 'id': every task needs its own; use push(..., id=...)"
             raise PushRefused(msg)
-        kinds = [(one, self.kinds.of(one)) for one in many]
-        tasks = [(Task(one, Run(self._draft(kind, options))), kind) for one, kind in kinds]
         if self.layers:
-            return [await self._push.call(task) for task, _ in tasks]
-        return await self.insert([self.encoded(task, kind) for task, kind in tasks])
+            tasks = [self._task(one, options) for one in many]
+            return [await self._push.call(task) for task in tasks]
+        return await self.insert([self._drafted(one, options) for one in many])
 
     async def get(self, task_id: str | UUID, /) -> Record | None:
         """Read one task; `None` if there is none (any more)."""
@@ -180,12 +177,24 @@ class Storage(Backend, Generic[A]):
     ) -> None:
         """Close the storage; what was accepted is stored by then."""
 
-    def _draft(self, kind: Kind[Any], options: PushOptions) -> Draft:
-        if not options:
-            return Draft(new_id(), self.queue, kind.name, b"", kind.codec.name, kind.version, {})
-        return checked_draft(kind, self.queue, options)
+    def _draft(self, kind: Kind[Any], options: PushOptions, payload: bytes) -> Draft:
+        if options:
+            return checked_draft(kind, self.queue, options)._replace(payload=payload)
+        return Draft(new_id(), self.queue, kind.name, payload, kind.codec.name, kind.version, {})
 
-    def encoded(self, task: Task[Any], kind: Kind[Any]) -> Draft:
+    def _task(self, args: A, options: PushOptions) -> Task[A]:
+        """Make the request of the push stack, its arguments not yet encoded."""
+        return Task(args, Run(self._draft(self.kinds.of(args), options, b"")))
+
+    def _drafted(self, args: A, options: PushOptions) -> Draft:
+        """Make what is stored, without a request: for storages without layers."""
+        kind = self.kinds.of(args)
+        draft = self._draft(kind, options, self._payload(kind, args))
+        if get_current():
+            inject(draft.metadata)
+        return draft
+
+    def encoded(self, task: Task[Any]) -> Draft:
         """
         Encode a task that is being pushed; the innermost step of the push stack.
 
@@ -196,8 +205,14 @@ class Storage(Backend, Generic[A]):
         if not isinstance(draft, Draft):
             msg = f"pushing {task!r}: it was claimed by a worker; push its arguments instead"
             raise PushRefused(msg)
+        payload = self._payload(self.kinds.of(task.args), task.args)
+        if get_current():
+            inject(draft.metadata)
+        return draft._replace(payload=payload)
+
+    def _payload(self, kind: Kind[Any], args: object) -> bytes:
         try:
-            payload = kind.encode(task.args)
+            payload = kind.encode(args)
         except Exception as error:
             msg = f"encoding the arguments of task {kind.name!r} failed: {error}"
             raise PushRefused(msg) from error
@@ -207,9 +222,7 @@ class Storage(Backend, Generic[A]):
                 f"is {self.limits.payload}; store large data elsewhere and push a reference"
             )
             raise PushRefused(msg)
-        if get_current():
-            inject(draft.metadata)
-        return draft._replace(payload=payload)
+        return payload
 
 
 class _Insert(Service[Task[Any], Pushed]):
@@ -222,5 +235,4 @@ class _Insert(Service[Task[Any], Pushed]):
 
     async def call(self, request: Task[Any], /) -> Pushed:
         storage = self._storage
-        draft = storage.encoded(request, storage.kinds.of(request.args))
-        return (await storage.insert([draft]))[0]
+        return (await storage.insert([storage.encoded(request)]))[0]
