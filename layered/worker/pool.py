@@ -135,12 +135,8 @@ class Pool:
 
     async def _work(self, scope: anyio.CancelScope) -> bool:  # noqa: C901 - the hot loop, in one frame
         """Take tasks until *scope* is cancelled; answer whether this consumer is still good."""
-        todo, clock, call, limit = (
-            self._todo,
-            self._clock,
-            self._job.service.call,
-            self._job.deadline,
-        )
+        todo, clock = self._todo, self._clock
+        call, limit = self._job.service.call, self._job.deadline
         count, pause = 0, clock() + PAUSE_SECONDS
         while not scope.cancel_called:
             if not todo:

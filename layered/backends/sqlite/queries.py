@@ -11,7 +11,7 @@ _NAMED = re.compile(r"^-- name: (\w+)\n(.*?);\n", re.MULTILINE | re.DOTALL)
 
 def text(file: str) -> str:
     """Read a file of this folder."""
-    return files(__package__).joinpath(file).read_text(encoding="utf-8")
+    return files("layered.backends.sqlite").joinpath(file).read_text(encoding="utf-8")
 
 
 def named(file: str) -> Mapping[str, str]:
