@@ -1,0 +1,109 @@
+"""What the tests and their worker processes share: tasks, settings, ledger, what is told."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import attrs
+
+from layered.worker.builder import SettingsChange
+
+Loop = Literal["asyncio", "trio"]
+LOOPS: tuple[Loop, ...] = ("asyncio", "trio")
+
+PLAIN_STORAGE = "layered.backends.sqlite:SqliteStorage"
+
+
+@attrs.frozen
+class Unit:
+    """
+    A task for an async handler.
+
+    Args:
+        number: Stands in the ledger; one for each task.
+        deed: What the handler does, see `tests.crash.deeds`.
+        seconds: How long, where that has a length.
+    """
+
+    number: int
+    deed: str = "wait"
+    seconds: float = 0.0
+
+
+@attrs.frozen
+class PlainUnit:
+    """The same for a plain function, which runs in a thread."""
+
+    number: int
+    deed: str
+
+
+@attrs.frozen
+class Setting:
+    """
+    What a worker process is told, as JSON.
+
+    Args:
+        folder: Where the store, the ledger and the gate are.
+        loop: The event loop.
+        storage: The class of the storage, ``module:Class``; a mutant, perhaps.
+        numbers: For `WorkerBuilder.configure`.
+        one_by_one: Claim only when nothing at all is in flight.
+        tell: Names of the events to write to standard output.
+    """
+
+    folder: str
+    loop: Loop = "asyncio"
+    storage: str = PLAIN_STORAGE
+    numbers: SettingsChange = attrs.field(factory=SettingsChange)
+    one_by_one: bool = False
+    tell: tuple[str, ...] = ("StateChanged", "TaskEnded", "TaskReaped", "TaskStale")
+
+    @property
+    def database(self) -> Path:
+        """The store's file."""
+        return Path(self.folder, "tasks.db")
+
+
+@attrs.frozen
+class Told:
+    """An event, as a worker process writes it: *what* is the name of its class."""
+
+    what: str
+    task: str = ""
+    status: str = ""
+
+
+class Line(NamedTuple):
+    """One effect in the ledger: which task, in which attempt, in which process."""
+
+    number: int
+    attempt: int
+    pid: int
+
+
+class Ledger:
+    """The effects, outside of the store: a file that each worker appends to."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+        self._path = self._folder / "ledger"
+        self._file = -1
+
+    def gate(self, attempt: int) -> Path:
+        """Name the file for which handlers wait in this attempt, if they do."""
+        return self._folder / f"gate{attempt}"
+
+    def add(self, number: int, attempt: int) -> None:
+        """Add an effect, in one write, so that lines of several processes never mix."""
+        if self._file < 0:
+            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(self._file, f"{number} {attempt} {os.getpid()}\n".encode())
+
+    def lines(self) -> list[Line]:
+        """Read all effects, in the order in which they came."""
+        if not self._path.exists():
+            return []
+        return [Line(*map(int, line.split())) for line in self._path.read_text().splitlines()]

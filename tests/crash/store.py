@@ -1,0 +1,166 @@
+"""The store under test: pushed to through layered, looked at with SQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from typing_extensions import Unpack
+
+from layered import SqliteStorage, Status
+from layered.backend import Claimant
+from layered.backend.options import PushOptions
+from tests.crash.setting import Ledger, PlainUnit, Setting, Unit
+
+AUDIT = """
+CREATE TABLE audit (task TEXT NOT NULL, what TEXT NOT NULL);
+CREATE TRIGGER into_done AFTER UPDATE OF state ON task WHEN new.state = 5
+BEGIN INSERT INTO audit VALUES (new.id, 'done'); END;
+CREATE TRIGGER out_of_done AFTER UPDATE OF state ON task WHEN old.state = 5 AND new.state <> 5
+BEGIN INSERT INTO audit VALUES (new.id, 'undone'); END;
+CREATE TRIGGER reaped AFTER UPDATE OF state ON task
+WHEN old.state = 4 AND new.state <> 4 AND new.settled_op = 'reaped'
+BEGIN INSERT INTO audit VALUES (new.id, 'reaped'); END;
+CREATE TABLE effect (number INTEGER NOT NULL);
+"""
+"""
+Counts each write of state done, also one that finds the task done already; and each reaping.
+"""
+
+
+@attrs.define
+class Store:
+    """
+    A store, and the ledger beside it.
+
+    `numbers` has the id of each task pushed, by its number.
+    """
+
+    folder: Path
+    storage: SqliteStorage[Unit | PlainUnit]
+    portal: BlockingPortal
+    connection: sqlite3.Connection
+    ledger: Ledger
+    numbers: dict[int, str] = attrs.field(factory=dict)
+
+    def setting(self, **rest: Any) -> Setting:
+        """Make the setting of a worker process for this store."""
+        return Setting(str(self.folder), **rest)
+
+    def push(self, units: Sequence[Unit | PlainUnit], **options: Unpack[PushOptions]) -> None:
+        """Push tasks, in one write."""
+
+        async def push() -> None:
+            answers = await self.storage.push_many(units, **options)
+            self.numbers.update(
+                (unit.number, answer.id) for unit, answer in zip(units, answers, strict=True)
+            )
+
+        self.portal.call(push)
+
+    def claim_for_nobody(self, most: int, lease: float) -> int:
+        """Claim as a worker that is never heard of again; answer how many."""
+        claimant = Claimant("default", "ghost/nowhere/0/0", lease)
+
+        async def claim() -> int:
+            return len((await self.storage.claim(claimant, {"Unit": most}, most)).leases)
+
+        return self.portal.call(claim)
+
+    def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Answer the rows of a query."""
+        return self.connection.execute(sql, values).fetchall()
+
+    def count(self, sql: str, *values: object) -> int:
+        """Answer the number that a query answers."""
+        ((number,),) = self.query(sql, *values)
+        return int(number)
+
+    def states(self) -> Counter[str]:
+        """Count the tasks by state."""
+        rows = self.query("SELECT state, count(*) FROM task GROUP BY state")
+        return Counter({Status(state).label: number for state, number in rows})
+
+    def live(self) -> int:
+        """Count the tasks that have not ended."""
+        return self.count("SELECT count(*) FROM task WHERE state < 5")
+
+    def held_by(self, pid: int) -> int:
+        """Count the leases of a process, by the owner: name/host/pid/uuid."""
+        return self.count(
+            "SELECT count(*) FROM task WHERE state = 4 AND owner LIKE ?", f"%/%/{pid}/%"
+        )
+
+    def reaped(self) -> int:
+        """Count the reapings so far."""
+        return self.count("SELECT count(*) FROM audit WHERE what = 'reaped'")
+
+    def runs(self) -> Counter[int]:
+        """Count the runs that left an effect in the ledger, by the task's number."""
+        return Counter(line.number for line in self.ledger.lines())
+
+    def row(self, number: int) -> Row:
+        """Read a task."""
+        ((state, attempt, lost, epoch),) = self.query(
+            "SELECT state, attempt, lost, epoch FROM task WHERE id = ?", self.numbers[number]
+        )
+        return Row(Status(state).label, attempt, lost, epoch)
+
+    def not_done_once(self) -> list[str]:
+        """
+        Name every task that is not done by exactly one write.
+
+        This is the check that a store without fences must not pass.
+        """
+        wrong = []
+        audit = dict(
+            self.query("SELECT task, count(*) FROM audit WHERE what = 'done' GROUP BY task")
+        )
+        for number, task in self.numbers.items():
+            state, writes = self.row(number).state, audit.get(task, 0)
+            if (state, writes) != ("done", 1):
+                wrong.append(f"task {number} is {state}, by {writes} writes")
+        undone = self.count("SELECT count(*) FROM audit WHERE what = 'undone'")
+        return wrong + ([f"{undone} tasks were done and did not stay so"] if undone else [])
+
+    def locked(self) -> bool:
+        """Whether some process keeps others from writing."""
+        with closing(sqlite3.connect(self.storage.path, timeout=0.1)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            return False
+
+    def integrity(self) -> list[tuple[Any, ...]]:
+        """Let SQLite look at every page."""
+        return self.query("PRAGMA integrity_check")
+
+
+@attrs.frozen
+class Row:
+    """What the store knows of a task: `epoch` is the number of its claims."""
+
+    state: str
+    attempt: int
+    lost: int
+    epoch: int
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Store]:
+    """Make a store in *folder*, with its audit."""
+    storage: SqliteStorage[Unit | PlainUnit] = SqliteStorage(folder / "tasks.db", Unit | PlainUnit)
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(storage),
+        closing(sqlite3.connect(storage.path, timeout=30.0, isolation_level=None)) as connection,
+    ):
+        connection.executescript(AUDIT)
+        yield Store(folder, storage, portal, connection, Ledger(folder))

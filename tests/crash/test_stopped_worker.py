@@ -1,0 +1,101 @@
+"""A worker that is stopped past its leases, and goes on when others have taken its tasks over."""
+
+import signal
+from collections import Counter
+
+import attrs
+import pytest
+
+from layered.worker.builder import SettingsChange
+from tests.crash.processes import Crew, WorkerProcess, wait_until
+from tests.crash.setting import LOOPS, PLAIN_STORAGE, Loop, Unit
+from tests.crash.store import Row, Store
+
+DEEDS = ("give way", "insist", "insist each time") * 4
+"""
+The first are cancelled when their worker goes on, and write nothing. The others settle with the
+old fence: those while the task is done already, these while another worker runs it.
+"""
+OTHER: dict[Loop, Loop] = {"asyncio": "trio", "trio": "asyncio"}
+
+
+@attrs.define
+class Takeover:
+    """A worker is stopped in its handlers, another takes its tasks over, and the first goes on."""
+
+    store: Store
+    crew: Crew
+    loop: Loop
+    storage: str = PLAIN_STORAGE
+
+    def happen(self) -> WorkerProcess:
+        """
+        Let it happen.
+
+        Returns:
+            The first worker, which has told of the end of all its runs.
+        """
+        self.store.push([Unit(n, deed) for n, deed in enumerate(DEEDS)])
+        first = self._start(self.loop, self.storage)
+        self._wait_for_runs(len(DEEDS))
+        first.stop(unless=self.store.locked)
+        self.store.ledger.gate(1).touch()
+        second = self._start(OTHER[self.loop], PLAIN_STORAGE)
+        self._wait_for_runs(2 * len(DEEDS))
+        second.wait_for("TaskEnded", "done", count=len(DEEDS) - DEEDS.count("insist each time"))
+        assert self.store.held_by(first.pid) == 0
+        first.send(signal.SIGCONT)
+        wait_until(
+            lambda: len(first.heard("TaskStale") + first.heard("TaskEnded")) >= len(DEEDS),
+            15.0,
+            "all runs that were stopped have ended",
+        )
+        self.store.ledger.gate(2).touch()
+        wait_until(lambda: self.store.live() == 0, 15.0, "all tasks ended")
+        return first
+
+    def _start(self, loop: Loop, storage: str) -> WorkerProcess:
+        numbers = SettingsChange(lease=1.0, concurrency=len(DEEDS))
+        return self.crew.start(self.store.setting(loop=loop, storage=storage, numbers=numbers))
+
+    def _wait_for_runs(self, count: int) -> None:
+        wait_until(lambda: len(self.store.ledger.lines()) >= count, 20.0, f"{count} runs began")
+
+
+def late_ends_that_counted(store: Store, first: WorkerProcess) -> list[str]:
+    """Name what a worker wrote that it must not have written."""
+    numbers = {task: number for number, task in store.numbers.items()}
+    return store.not_done_once() + [
+        f"task {numbers[told.task]} was ended late" for told in first.heard("TaskEnded")
+    ]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_worker_stopped_past_its_leases_writes_nothing_when_it_goes_on(
+    store: Store, crew: Crew, loop: Loop
+) -> None:
+    """All its late ends are refused; each task is done once, by the worker that took it over."""
+    first = Takeover(store, crew, loop).happen()
+    statuses = crew.terminate(10.0)
+
+    assert late_ends_that_counted(store, first) == []
+    stale = Counter(told.task for told in first.heard("TaskStale"))
+    assert stale == Counter(store.numbers.values())
+    assert [store.row(n) for n in store.numbers] == [Row("done", 2, 1, 2)] * len(DEEDS)
+    assert store.runs() == Counter(dict.fromkeys(store.numbers, 2))
+    assert statuses == [0, 0]
+
+
+@pytest.mark.parametrize("fault", ["Unfenced", "FencedByState"])
+def test_the_check_finds_a_store_without_fences(store: Store, crew: Crew, fault: str) -> None:
+    """Without the fence the same course of things ends tasks twice, or for another worker."""
+    storage = f"tests.mutants.sqlite_storages:{fault}"
+
+    first = Takeover(store, crew, "asyncio", storage).happen()
+
+    late = [n for n, deed in enumerate(DEEDS) if deed == "insist each time"]
+    twice = [n for n, deed in enumerate(DEEDS) if deed == "insist"]
+    found = late_ends_that_counted(store, first)
+    assert {f"task {n} was ended late" for n in late} <= set(found)
+    if fault == "Unfenced":
+        assert {f"task {n} is done, by 2 writes" for n in twice} <= set(found)
