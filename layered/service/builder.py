@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_origin
 from layered.errors import BuildError
 from layered.service.combinators import map_error, map_request, map_response
 from layered.service.contract import InReq, InRes, OutReq, OutRes, Service
-from layered.service.layer import THE_STACK, LayerFor, LayerLike, Stack, layer_problem
+from layered.service.layer import (
+    THE_STACK,
+    LayerFor,
+    LayerLike,
+    Stack,
+    flattened,
+    layer_problem,
+    repeated,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -74,9 +82,10 @@ class ServiceBuilder(Generic[OutReq, OutRes, InReq, InRes]):
             BuildError: by `service`, if it is no layer, needs another request type, or is a
                 second one of a kind of which there may be one.
         """
-        found = (layer_problem(layer), self._misfit(layer), self._repetition(layer))
+        added = flattened(layer)
+        found = [text for one in added for text in (layer_problem(one), self._misfit(one))]
         problems = (*self._problems, *(text for text in found if text))
-        return ServiceBuilder((*self._layers, layer), self._request, problems)
+        return ServiceBuilder((*self._layers, *added), self._request, problems)
 
     def map_request(
         self, function: Callable[[InReq], New], /
@@ -105,8 +114,8 @@ class ServiceBuilder(Generic[OutReq, OutRes, InReq, InRes]):
         Raises:
             BuildError: with all that is wrong with the layers added; see `layer`.
         """
-        if self._problems:
-            raise BuildError(THE_STACK, self._problems)
+        if problems := [*self._problems, *repeated(self._layers)]:
+            raise BuildError(THE_STACK, problems)
         built: Any = Stack(*self._layers).layer(inner)
         service: Service[OutReq, OutRes] = built
         return service
@@ -120,11 +129,6 @@ class ServiceBuilder(Generic[OutReq, OutRes, InReq, InRes]):
             f"{layer!r} needs {needed.__name__} requests, got {self._request!r}; "
             "use it around tasks (a worker's stack or a storage's 'layers')"
         )
-
-    def _repetition(self, layer: object) -> str | None:
-        if not getattr(layer, "single", False) or type(layer) not in map(type, self._layers):
-            return None
-        return f"two {type(layer).__name__}s in one stack; keep one"
 
     def __repr__(self) -> str:
         """Show the layers, outermost first."""

@@ -18,7 +18,7 @@ A layer may declare, as class attributes:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from layered.errors import BuildError
@@ -97,6 +97,24 @@ class Stack:
     def __repr__(self) -> str:
         """Show the layers, outermost first."""
         return f"Stack({', '.join(map(repr, self.layers))})"
+
+
+def flattened(layer: LayerLike) -> tuple[LayerLike, ...]:
+    """Answer the layers that *layer* consists of: its own, if it is a `Stack`."""
+    if isinstance(layer, Stack):
+        return tuple(inner for each in layer.layers for inner in flattened(each))
+    return (layer,)
+
+
+def repeated(layers: Sequence[LayerLike]) -> list[str]:
+    """Find layers of which a stack may hold one (`single`) and has more; say so for each kind."""
+    kinds = [type(layer) for layer in layers if getattr(layer, "single", False)]
+    return [
+        f"the stack has {kinds.count(kind)} {kind.__name__}s; keep one: "
+        "their attempts would multiply"
+        for kind in dict.fromkeys(kinds)
+        if kinds.count(kind) > 1
+    ]
 
 
 class _LayerFn:

@@ -19,7 +19,7 @@ from layered.layers.retry import RetryLayer
 from layered.layers.timeout import TimeoutLayer
 from layered.layers.tracing import TracingLayer
 from layered.service import HasCall, LayerLike, Service, Stack
-from layered.service.layer import layer_problem, name_of
+from layered.service.layer import flattened, layer_problem, repeated
 from layered.task import Task, checked_name
 from layered.worker.events import Listener
 from layered.worker.plan import Plan
@@ -112,10 +112,10 @@ class Builder(Generic[A]):
         Add a layer inside those added so far.
 
         Args:
-            layer: A layer, or a callable from service to service, such as
+            layer: A layer, a `Stack` of them, or a callable from service to service, such as
                 a `Middleware` subclass or a `functools.partial` of one.
         """
-        return attrs.evolve(self, layers=(*self._layers, layer))
+        return attrs.evolve(self, layers=(*self._layers, *flattened(layer)))
 
     def retry(self, runs: int, /) -> Self:
         """Add ``RetryLayer(runs)``: at most so many runs, 1 or more."""
@@ -189,7 +189,7 @@ class Builder(Generic[A]):
             teardown_timeout=self._settings.teardown_timeout,
         )
         problems += [text for layer in self._layers if (text := layer_problem(layer))]
-        problems += _repeated(self._layers)
+        problems += repeated(self._layers)
         compiled = compile_handler(handler, self._backend.kinds, setting, problems)
         if problems or compiled is None:
             subject = f"worker {self._name!r}"
@@ -244,17 +244,6 @@ def check(handler: Any, storage: Storage[Any], /, *data: object) -> None:  # noq
     for value in data:
         builder = builder.data(value)
     builder.build(handler)
-
-
-def _repeated(layers: tuple[LayerLike, ...]) -> list[str]:
-    """Find layers that a stack may hold only once."""
-    kinds = [type(layer) for layer in layers if getattr(layer, "single", False)]
-    return [
-        f"the stack has {kinds.count(kind)} {name_of(kind)}s; keep one: "
-        "their attempts would multiply"
-        for kind in dict.fromkeys(kinds)
-        if kinds.count(kind) > 1
-    ]
 
 
 def _in_seconds(span: float | timedelta) -> float:

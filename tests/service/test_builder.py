@@ -131,7 +131,7 @@ def test_service_builder_names_all_problems_at_once() -> None:
     assert problems[0].startswith("3 is no layer: it has no 'layer' method")
     assert "needs Task requests, got <class 'str'>" in problems[1]
     assert "TracingLayer is a layer's class; add an object" in problems[2]
-    assert problems[4] == "two RetryLayers in one stack; keep one"
+    assert problems[4] == "the stack has 2 RetryLayers; keep one: their attempts would multiply"
 
 
 def test_service_builder_lets_layers_of_tasks_around_tasks() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from layered import (
     BuildError,
+    ConcurrencyLimitLayer,
     Data,
     Depends,
     Layer,
@@ -16,6 +17,7 @@ from layered import (
     PushRefused,
     RetryLayer,
     Service,
+    Stack,
     Task,
     TimeoutLayer,
     TracingLayer,
@@ -305,3 +307,17 @@ async def test_context_tells_of_its_worker(world: World) -> None:
     assert owner.startswith("tests/")
     assert len(owner.split("/")) == 4
     assert {"mine": "ada@example.org"} in world.events
+
+
+def test_layers_of_a_stack_are_checked_and_explained_one_by_one(world: World) -> None:
+    """A stack of layers is those layers: it hides no second retry and no limit."""
+
+    async def send(email: Email) -> None: ...
+
+    stack = Stack(ConcurrencyLimitLayer(7), RetryLayer(2))
+    told = world.builder().layer(stack).build(send).explain()
+
+    assert "up to 7 handlers" in told
+    assert "Stack" not in told
+    with pytest.raises(BuildError, match="the stack has 2 RetryLayers; keep one"):
+        world.builder().layer(stack).retry(3).build(send)
