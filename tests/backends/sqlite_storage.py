@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def query(path: Path, statement: str) -> list[Any]:
 
 
 @asynccontextmanager
-async def held(lane: Lane) -> AsyncIterator[Callable[[], None]]:
+async def held(lane: Lane, *, durable: bool = True) -> AsyncIterator[Callable[[], None]]:
     """Keep a lane's thread busy; gives the function that lets it go on."""
     busy, release = anyio.Event(), threading.Event()
     post = loop_poster()
@@ -65,7 +66,7 @@ async def held(lane: Lane) -> AsyncIterator[Callable[[], None]]:
         release.wait(10)
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lane.run, wait)
+        tasks.start_soon(partial(lane.run, wait, durable=durable))
         await busy.wait()
         try:
             yield release.set

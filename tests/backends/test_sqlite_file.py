@@ -5,8 +5,12 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 
+import anyio
 import pytest
 
 from layered.backends.sqlite import SqliteStorage, connection
@@ -86,14 +90,16 @@ async def test_sqlite_leaves_a_file_alone_that_is_no_database(tmp_path: Path) ->
     assert state(tmp_path) == before
 
 
+@pytest.mark.parametrize("journal", ["DELETE", "WAL"])
 @pytest.mark.parametrize("application_id", [0, 77])
 async def test_sqlite_leaves_another_programs_database_alone(
-    tmp_path: Path, application_id: int
+    tmp_path: Path, application_id: int, journal: str
 ) -> None:
     """A database with other tables is not written to, and no log is created beside it."""
     path = tmp_path / "books.db"
     query(path, "CREATE TABLE book (title)")
     query(path, f"PRAGMA application_id = {application_id}")
+    query(path, f"PRAGMA journal_mode = {journal}")
     before = state(tmp_path)
 
     message = await refusal(path)
@@ -109,7 +115,6 @@ async def test_sqlite_leaves_a_newer_schema_alone(tmp_path: Path) -> None:
     async with SqliteStorage(path, str):
         pass
     query(path, "PRAGMA user_version = 99")
-    query(path, "PRAGMA journal_mode = DELETE")
     before = state(tmp_path)
 
     message = await refusal(path)
@@ -254,6 +259,22 @@ def run_together(program: str, path: Path, count: int) -> list[str]:
     return [line for stdout, _ in ended for line in stdout.splitlines()]
 
 
+def test_sqlite_is_created_once_by_many_threads(tmp_path: Path) -> None:
+    """Of those that find no file at the same moment one makes it, and all can use it."""
+    for number in range(20):
+        path, start = str(tmp_path / f"{number}.db"), Barrier(8)
+
+        def open_it(path: str = path, start: Barrier = start) -> str:
+            start.wait()
+            connection.prepare(path)
+            with closing(connection.connect(path)) as database:
+                return str(database.execute("PRAGMA journal_mode").fetchone()[0])
+
+        with ThreadPoolExecutor(8) as threads:
+            found = [threads.submit(open_it) for _ in range(8)]
+        assert [each.result() for each in found] == ["wal"] * 8
+
+
 def test_sqlite_is_created_once_by_ten_processes(tmp_path: Path) -> None:
     """Processes that start together all open the file, and none loses a push."""
     path = tmp_path / "tasks.db"
@@ -263,12 +284,13 @@ def test_sqlite_is_created_once_by_ten_processes(tmp_path: Path) -> None:
     assert query(path, "SELECT count(*) FROM task") == [(50,)]
 
 
-def test_sqlite_is_shared_by_processes(tmp_path: Path) -> None:
+async def test_sqlite_is_shared_by_processes(tmp_path: Path) -> None:
     """Three claiming processes share the tasks: each runs once."""
     path = tmp_path / "tasks.db"
-    run_together(OPEN, path, 10)
+    async with SqliteStorage(path, str) as storage:
+        await storage.push_many(["x"] * 50)
 
-    lines = run_together(TAKE, path, 3)
+    lines = await anyio.to_thread.run_sync(run_together, TAKE, path, 3)
 
     assert len({line.split()[0] for line in lines}) == len(lines) == 50
     assert {line.split()[1] for line in lines} == {"applied"}

@@ -350,6 +350,51 @@ async def test_sqlite_waits_for_the_disk_where_it_must(tmp_path: Path) -> None:
         await writer(storage).run(lambda connection: connection.set_trace_callback(None))
 
 
+async def test_sqlite_waits_for_the_disk_if_one_of_a_group_must(tmp_path: Path) -> None:
+    """A claim that shares a commit with a push makes it no less durable."""
+    async with SqliteStorage(tmp_path / "tasks.db", str) as storage:
+        await storage.insert([draft()])
+        await claim(storage)
+        seen: list[str] = []
+        await writer(storage).run(
+            lambda connection: connection.set_trace_callback(seen.append), durable=False
+        )
+
+        async with (
+            held(writer(storage), durable=False) as let_go,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(claim, storage)
+            tasks.start_soon(storage.push, "x")
+            await settled_down()
+            let_go()
+        await writer(storage).run(lambda connection: connection.set_trace_callback(None))
+
+    assert seen.index("PRAGMA synchronous = FULL") < seen.index("SAVEPOINT job")
+
+
+async def test_sqlite_refuses_what_comes_while_it_closes(tmp_path: Path) -> None:
+    """A write handed over behind the last one is refused; its caller does not wait for ever."""
+    async with SqliteStorage(tmp_path / "tasks.db", str) as storage:
+        refused: list[BackendClosed] = []
+
+        async def push() -> None:
+            with pytest.raises(BackendClosed) as caught:
+                await storage.push("late")
+            refused.append(caught.value)
+
+        async with held(writer(storage)) as let_go, anyio.create_task_group() as tasks:
+            writer(storage)._queue.put(None)
+            tasks.start_soon(push)
+            await settled_down()
+            let_go()
+        writer(storage)._thread.join(5)
+        writer(storage)._closing = False  # as a caller saw it just before the end
+        await push()
+
+    assert len(refused) == 2
+
+
 async def test_sqlite_open_is_undone_when_it_fails_half_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,16 @@ from layered.backend import ALREADY, APPLIED, STALE
 from layered.backends.sqlite import SqliteStorage
 from layered.errors import WrongState
 from layered.task import Lease, Status
-from tests.backends.sqlite_storage import claim, done, draft, held, raw, settled_down, writer
+from tests.backends.sqlite_storage import (
+    claim,
+    done,
+    draft,
+    held,
+    query,
+    raw,
+    settled_down,
+    writer,
+)
 
 
 async def running(storage: SqliteStorage[Any]) -> Lease:
@@ -146,7 +155,7 @@ async def test_sqlite_settle_in_leaves_the_connection_as_it_was(tmp_path: Path) 
     """A row factory that an effect sets does not reach our own statements."""
 
     def strange(connection: sqlite3.Connection) -> None:
-        connection.row_factory = sqlite3.Row
+        connection.row_factory = lambda _cursor, _row: "strange"
         connection.text_factory = bytes
         write(connection)
 
@@ -182,6 +191,29 @@ async def test_sqlite_settle_in_shares_no_transaction(tmp_path: Path) -> None:
             let_go()
 
         assert await storage.counts("default") == {"str": {Status.RUNNING: 1, Status.READY: 3}}
+
+
+async def test_sqlite_settle_in_begins_when_earlier_writes_are_committed(tmp_path: Path) -> None:
+    """What stands in the queue before an effect is stored before it, not with it."""
+    path = tmp_path / "tasks.db"
+    seen: list[int] = []
+
+    def look(_: sqlite3.Connection) -> None:
+        seen.extend(query(path, "SELECT count(*) FROM task")[0])
+
+    async with SqliteStorage(path, str) as storage:
+        lease = await running(storage)
+
+        async with held(writer(storage)) as let_go, anyio.create_task_group() as tasks:
+            tasks.start_soon(storage.push, "x")
+            await settled_down()
+            tasks.start_soon(storage.settle_in, look, done(lease))
+            await settled_down()
+            tasks.start_soon(storage.push, "y")
+            await settled_down()
+            let_go()
+
+    assert seen == [2]
 
 
 async def test_sqlite_settle_in_survives_an_exit_in_the_effect(tmp_path: Path) -> None:
