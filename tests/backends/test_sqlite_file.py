@@ -13,7 +13,7 @@ from threading import Barrier
 import anyio
 import pytest
 
-from layered.backends.sqlite import SqliteStorage, connection
+from layered.backends.sqlite import SqliteStorage, connection, writer
 from layered.errors import BackendError, Fatal, Transient
 from tests.backends.sqlite_storage import claim, done, draft, query
 from tests.house.source import ROOT
@@ -173,7 +173,7 @@ async def test_sqlite_is_transient_while_another_holds_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lock that lasts too long fails the write, which may be tried again later."""
-    monkeypatch.setattr(connection, "BUSY", 0.05)
+    monkeypatch.setattr(writer, "BUSY", 0.05)
     path = tmp_path / "tasks.db"
     async with SqliteStorage(path, str) as storage:
         other = sqlite3.connect(path, isolation_level=None)
