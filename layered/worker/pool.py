@@ -82,6 +82,7 @@ class Pool:
         self._parked: list[anyio.Event] = []
         self._crew: TaskGroup | None = None
         self._consumers = 0
+        self._looking = 0
         self._closed = False
         self._freed: anyio.Event | None = None
         self.active = 0
@@ -112,7 +113,7 @@ class Pool:
 
     def _call_up(self, most: int) -> None:
         """Get up to *most* more consumers going: wake parked ones, then start new ones."""
-        for _ in range(min(most, len(self._todo))):
+        for _ in range(min(most, len(self._todo)) - self._looking):
             if self._parked:
                 self._parked.pop().set()
             elif self._consumers < self._job.concurrency and self._crew is not None:
@@ -138,11 +139,11 @@ class Pool:
         todo, clock = self._todo, self._clock
         call, limit = self._job.service.call, self._job.deadline
         count, pause = 0, clock() + PAUSE_SECONDS
-        while not scope.cancel_called:
+        while True:
             if not todo:
                 if self._closed:
                     return False
-                await self._park()
+                await self._more()
                 count, pause = 0, clock() + PAUSE_SECONDS
                 continue
             run = todo.popleft()
@@ -167,11 +168,22 @@ class Pool:
             else:
                 run.scope = None
                 self._succeeded(run, value)
+            if run.reason is not None and scope.cancel_called:
+                return True
             count += 1
             if count >= PAUSE_TASKS or now > pause:
                 await checkpoint()
                 count, pause = 0, clock() + PAUSE_SECONDS
-        return True
+
+    async def _more(self) -> None:
+        """Wait for tasks; first let others run once: what they bring costs no waking up."""
+        self._looking += 1
+        try:
+            await checkpoint()
+        finally:
+            self._looking -= 1
+        if not self._todo and not self._closed:
+            await self._park()
 
     async def _park(self) -> None:
         event = anyio.Event()
