@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
+import attrs
 
 from layered.backend import Answer, Backend, Release, Settle, Verdict
 from layered.errors import BackendClosed, BackendError, Fatal
@@ -19,7 +20,8 @@ from layered.worker.outcome import Write
 log = logging.getLogger("layered.worker")
 
 
-class Entry(NamedTuple):
+@attrs.define(eq=False)
+class Entry:
     """One run that has ended, what to write for it, and what it raised."""
 
     run: Run
@@ -79,6 +81,7 @@ class Settler:
         self._entries.append(entry)
         if self._wake is not None:
             self._wake.set()
+            self._wake = None
 
     def close(self) -> None:
         """Let `run` end once everything is written."""
@@ -92,7 +95,6 @@ class Settler:
             if not self._entries:
                 self._wake = anyio.Event()
                 await self._wake.wait()
-                self._wake = None
                 continue
             batch, self._entries = self._entries, []
             await self._flush(batch)

@@ -27,6 +27,7 @@ from layered.backend import (
     Release,
     Renew,
     Renewal,
+    Retry,
     Settle,
 )
 from layered.backends.memory.ended import Ended
@@ -34,6 +35,7 @@ from layered.backends.memory.index import Index
 from layered.backends.memory.rows import Row
 from layered.task import Draft, Fence, Lease, Status, to_micros
 
+OPERATIONS = {kind: kind.__name__.lower() for kind in (Done, Retry, Dead, Cancelled)}
 UNSTARTED = (Status.READY, Status.SCHEDULED, Status.RETRY)
 
 
@@ -97,7 +99,7 @@ class Book:
     def settle(self, item: Settle, now: int) -> Answer:
         """End a run."""
         ending = item.ending
-        operation = type(ending).__name__.lower()
+        operation = OPERATIONS[type(ending)]
         row = self._fenced(item.fence)
         if row is None:
             return self._refused(item.fence, operation)
