@@ -56,3 +56,6 @@ async def main() -> None:
         await both.push(Email("ada@example.org"))
     async with SqliteStorage("tasks.db", Kind(Email, name="mail", version=2)) as renamed:
         await push(renamed)
+    several = MemoryStorage[Email | Sms]((Kind(Email, name="mail"), Kind(Sms, name="text")))
+    assert_type(several, MemoryStorage[Email | Sms])
+    await several.push(Sms("112"))
