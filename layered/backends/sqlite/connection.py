@@ -156,11 +156,13 @@ def _look(path: str) -> Found:
 def _look_once(path: str) -> Found:
     uri = f"{Path(path).absolute().as_uri()}?mode=ro&immutable=1"
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
-        return Found(
-            connection.execute("PRAGMA application_id").fetchone()[0],
-            connection.execute("PRAGMA user_version").fetchone()[0],
-            _tables(connection),
-        )
+        # Amid a checkpoint, which a crash may end, the first page can count pages that only the
+        # log has. Without this SQLite takes that for damage, and the file could not be opened.
+        connection.execute("PRAGMA writable_schema = ON")
+        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        ours = application_id == APPLICATION_ID
+        return Found(application_id, version, () if ours else _tables(connection))
 
 
 def _tables(connection: sqlite3.Connection) -> tuple[str, ...]:
