@@ -86,3 +86,11 @@ def test_the_readme_runs_on_sqlite_with_the_one_line_that_it_says(tmp_path: Path
 
     assert done.stdout == next(iter(claimed(text).values()))
     assert (tmp_path / "tasks.db").exists()
+
+
+def test_the_complete_example_is_the_program_of_the_examples() -> None:
+    """The page shows the file, without its docstring."""
+    text = (ROOT / "docs" / "complete-example.md").read_text()
+    (program,) = [source for kind, _, source in blocks(text) if kind == "python"]
+
+    assert (ROOT / "examples" / "complete.py").read_text().endswith(f"\n\n{program}")
