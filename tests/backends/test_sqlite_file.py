@@ -275,6 +275,26 @@ def test_sqlite_is_created_once_by_many_threads(tmp_path: Path) -> None:
         assert [each.result() for each in found] == ["wal"] * 8
 
 
+def test_sqlite_waits_to_switch_to_wal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite does not wait for a writer when it switches to WAL; the storage does."""
+    path = str(tmp_path / "tasks.db")
+    connection.prepare(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waits: list[float] = []
+
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            other.rollback()
+
+        monkeypatch.setattr("time.sleep", wait)
+        with closing(connection.connect(path)) as database:
+            mode = database.execute("PRAGMA journal_mode").fetchone()
+
+    assert mode == ("wal",)
+    assert len(waits) == 1
+
+
 def test_sqlite_is_created_once_by_ten_processes(tmp_path: Path) -> None:
     """Processes that start together all open the file, and none loses a push."""
     path = tmp_path / "tasks.db"

@@ -194,26 +194,28 @@ async def test_sqlite_settle_in_shares_no_transaction(tmp_path: Path) -> None:
 
 
 async def test_sqlite_settle_in_begins_when_earlier_writes_are_committed(tmp_path: Path) -> None:
-    """What stands in the queue before an effect is stored before it, not with it."""
+    """What stands in the queue before an effect, effects too, is stored before it, not with it."""
     path = tmp_path / "tasks.db"
-    seen: list[int] = []
+    seen: list[tuple[int, int]] = []
 
-    def look(_: sqlite3.Connection) -> None:
-        seen.extend(query(path, "SELECT count(*) FROM task")[0])
+    def look(connection: sqlite3.Connection) -> None:
+        seen.extend(query(path, "SELECT count(*), (SELECT count(*) FROM book) FROM task"))
+        connection.execute("INSERT INTO book VALUES (?)", (len(seen),))
 
     async with SqliteStorage(path, str) as storage:
-        lease = await running(storage)
+        first, second = await running(storage), await running(storage)
 
         async with held(writer(storage)) as let_go, anyio.create_task_group() as tasks:
             tasks.start_soon(storage.push, "x")
             await settled_down()
-            tasks.start_soon(storage.settle_in, look, done(lease))
-            await settled_down()
+            for lease in (first, second):
+                tasks.start_soon(storage.settle_in, look, done(lease))
+                await settled_down()
             tasks.start_soon(storage.push, "y")
             await settled_down()
             let_go()
 
-    assert seen == [2]
+    assert seen == [(3, 0), (3, 1)]
 
 
 async def test_sqlite_settle_in_survives_an_exit_in_the_effect(tmp_path: Path) -> None:
