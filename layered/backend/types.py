@@ -172,8 +172,8 @@ class Record:
     All that the store knows of one task; bytes as they were stored.
 
     Instants are aware UTC. `errors` has the last few, oldest first.
-    A pruned task leaves a tombstone: id, name, status, finished_at, with
-    everything else empty.
+    A pruned task leaves a tombstone for a while: payload, metadata, result
+    and errors are empty then.
     """
 
     id: str
