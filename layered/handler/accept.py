@@ -59,7 +59,7 @@ def origin_of(form: Form) -> Form:
 
 def shown(form: Form) -> str:
     """Write a type form for people, without modules: ``Task[Email]``."""
-    if isinstance(form, type) and not get_args(form):
+    if isinstance(form, type):
         return form.__name__
     return _MODULES.sub("", str(form))
 

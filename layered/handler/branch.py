@@ -30,7 +30,7 @@ def unlimited() -> int:
     return sys.maxsize
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen(eq=False)
 class Innermost:
     """
     The service around a handler: a `layered.Service` whose outcomes are normalised.

@@ -118,6 +118,6 @@ def _executed(source: str, name: str, namespace: dict[str, Any]) -> Call:
     digest = hashlib.blake2s(source.encode(), digest_size=4).hexdigest()
     filename = f"<layered handler {name} {digest}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    exec(compile(source, filename, "exec", dont_inherit=True), namespace)  # noqa: S102 - ours
+    exec(compile(source, filename, "exec"), namespace)  # noqa: S102 - ours
     call: Call = namespace["call"]
     return call

@@ -79,6 +79,8 @@ class Lifetime:
                 yield
             finally:
                 self.is_open = False
+                for namespace in self.namespaces:
+                    namespace.update(dict.fromkeys(self._values))
                 self._values.clear()
 
     def closed(self) -> WrongState:

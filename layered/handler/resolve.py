@@ -115,7 +115,7 @@ def _nothing(form: Form) -> Unfillable:
         found = "it has no annotation and no default"
         return Unfillable(found, "annotate it with what it wants, such as Data[State]")
     found = f"{form!r} has no 'from_task'"
-    if not isinstance(form, type) or get_args(form):
+    if not isinstance(form, type):
         return Unfillable(found, "annotate it with an extractor, such as Data[State]")
     name = form.__name__
     way_out = f"provide it with WorkerBuilder.data({name}(...)) and annotate it 'Data[{name}]'"

@@ -107,8 +107,7 @@ class Held(Generic[T]):
         except BaseException as raised:  # noqa: BLE001 - `_end` raises it
             trouble = raised
         late = scope.cancel_called
-        ended = None if trouble is error else trouble
-        scope.__exit__(type(ended) if ended else None, ended, None)
+        scope.__exit__(None if trouble is None else type(trouble), trouble, None)
         if late and (trouble is None or isinstance(trouble, (Exception, cancelled()))):
             trouble = TeardownElapsed(self._dependency, self._limit)
         _end(self._dependency, error, trouble, swallowed=bool(swallowed))
@@ -157,12 +156,17 @@ def _end(
     *,
     swallowed: bool,
 ) -> None:
-    """Raise what the table at the head of this file says; return to let *error* go on."""
+    """
+    Raise what the table at the head of this file says; return to let *error* go on.
+
+    *trouble* is never *error*: the context managers of `contextlib` do not
+    raise again what they were given.
+    """
     if error is None or not (trouble is None or isinstance(trouble, Exception)):
-        if trouble is not None and trouble is not error:
+        if trouble is not None:
             raise trouble
     elif _stands(error):
-        if trouble is not None and trouble is not error:
+        if trouble is not None:
             error.add_note(f"tearing down dependency {dependency!r} also failed: {trouble!r}")
     elif trouble is not None:
         raise trouble from error

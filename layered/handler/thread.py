@@ -73,7 +73,7 @@ class Job(Generic[T]):
             return
         event, post = anyio.Event(), loop_poster()
         self._tell = lambda: post(event.set)
-        while not (self._has_ended or event.is_set()):
+        while not self._has_ended:
             try:
                 with anyio.CancelScope(shield=True):
                     await event.wait()

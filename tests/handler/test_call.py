@@ -80,6 +80,19 @@ async def test_parameter_without_extractor_keeps_its_default() -> None:
     assert await called(send) == (5, 1, "m")
 
 
+async def test_default_is_left_to_the_function() -> None:
+    """It is not passed, so a decorator that knows a better one can tell."""
+
+    async def send(email: Email, limit: int = 5) -> int:
+        return limit
+
+    @functools.wraps(send)
+    async def around(*args: Any, **kwargs: Any) -> int:
+        return await send(*args, **{"limit": 9, **kwargs})
+
+    assert await called(around) == 9
+
+
 async def test_positional_only_parameters_are_filled_and_keep_defaults() -> None:
     """What cannot be left out by keyword gets its default by position."""
 
@@ -342,6 +355,23 @@ async def test_call_of_a_service_may_take_more_than_the_task(service: object) ->
     task = make_task()
 
     assert await called(service, task=task) is task
+
+
+class Callable:
+    capacity = "a word that means something else here"
+    ready = False
+
+    async def __call__(self, email: Email) -> str:
+        return email.to
+
+
+async def test_attributes_of_a_callable_object_are_its_own() -> None:
+    """Only a service, an object with `call`, has readiness and capacity."""
+    handler = compiled(Callable())
+
+    await handler.service.ready()
+
+    assert handler.service.capacity() == sys.maxsize
 
 
 class OnlyCall:

@@ -1,5 +1,7 @@
 """`Depends`: shapes, sub-dependencies, caching, and worker scope."""
 
+import gc
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Annotated, Any
@@ -243,6 +245,28 @@ async def test_handler_can_be_opened_again_but_not_twice(log: list[str]) -> None
 
     assert str(caught.value) == "this handler is open already; a worker runs once at a time"
     assert log == ["pool up", "pool down"] * 2
+
+
+async def test_worker_scoped_values_are_let_go_at_the_end() -> None:
+    """A stopped worker keeps no pool alive."""
+    alive: weakref.WeakSet[State] = weakref.WeakSet()
+
+    def make() -> State:
+        state = State("made")
+        alive.add(state)
+        return state
+
+    async def send(email: Email, one: Annotated[State, Depends(make, scope="worker")]) -> str:
+        return one.name
+
+    handler = compiled(send)
+
+    async with handler.opened():
+        assert await handler.service.call(make_task()) == "made"
+        assert len(alive) == 1
+    gc.collect()
+
+    assert len(alive) == 0
 
 
 async def test_handler_without_worker_scoped_dependencies_needs_no_opening() -> None:

@@ -124,6 +124,11 @@ class ServesNothing:
         """Take nothing."""
 
 
+class ServesKeyword:
+    async def call(self, *, request: Task[Email]) -> None:
+        """Take the task by keyword only."""
+
+
 class ServesStream:
     async def call(self, request: Task[Email]) -> AsyncIterator[int]:
         """Yield."""
@@ -224,6 +229,12 @@ SERVICES = [
         "handler 'ServesNothing' ({}) has a 'call' without a parameter for the task; write "
         "call(self, task)",
         id="no parameter",
+    ),
+    pytest.param(
+        ServesKeyword(),
+        "handler 'ServesKeyword' ({}) has a 'call' without a parameter for the task; write "
+        "call(self, task)",
+        id="keyword only",
     ),
     pytest.param(
         ServesStream(),
@@ -584,7 +595,7 @@ def test_too_many_generators_are_refused() -> None:
         )
         return wants
 
-    handler = many(19)
+    handler = many(25)
 
     assert problems_of(many(18)) == []
     assert problems_of(handler) == [

@@ -357,6 +357,22 @@ async def test_teardown_beyond_its_limit_fails_the_run(
     await anyio.lowlevel.checkpoint()  # the cancellation has not leaked out
 
 
+async def test_interrupt_of_a_teardown_beyond_its_limit_is_raised() -> None:
+    """What is to end the process is never replaced."""
+
+    async def interrupted() -> AsyncIterator[None]:
+        yield
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise KeyboardInterrupt
+
+    handler = compiled(around(interrupted), teardown_timeout=0)
+
+    with pytest.raises(KeyboardInterrupt):
+        await handler.service.call(make_task())
+
+
 async def test_teardown_beyond_its_limit_after_a_failure_is_a_note() -> None:
     """As any teardown error."""
 
