@@ -22,7 +22,7 @@ from benchmarks.table import Line
 from layered import MemoryStorage, WorkerBuilder
 
 LOOPS = ("asyncio", "trio")
-ROUNDS = 8
+ROUNDS = 10
 TASKS = 4000
 GOAL = 1 / 92_000
 
