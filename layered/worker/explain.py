@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import starmap
+
+import attrs
 
 from layered.layers.retry import RetryLayer
 from layered.layers.timeout import TimeoutLayer
@@ -33,7 +37,24 @@ def _lines(plan: Plan) -> Iterator[str]:
 
 
 def _shown(layer: object) -> str:
+    """Show a layer as one would write it: what is left at its default is left out."""
+    if isinstance(layer, partial):
+        given = [*map(repr, layer.args), *(f"{key}={one!r}" for key, one in layer.keywords.items())]
+        return f"{name_of(layer.func)}({', '.join(given)})"
+    kind = type(layer)
+    if attrs.has(kind):
+        changed = [
+            (field, value)
+            for field in attrs.fields(kind)
+            if (value := getattr(layer, field.name)) != field.default
+        ]
+        return f"{kind.__name__}({', '.join(starmap(_field, changed))})"
     return repr(layer) if hasattr(layer, "layer") else name_of(layer)
+
+
+def _field(field: attrs.Attribute[object], value: object) -> str:
+    show = field.repr if callable(field.repr) else repr
+    return f"{field.name}={show(value)}"
 
 
 def _concurrency(plan: Plan) -> str:

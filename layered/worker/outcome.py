@@ -57,7 +57,7 @@ def encode_result(value: object, limit: int) -> tuple[bytes | None, str | None]:
     try:
         result: bytes = _encode(value)
     except Exception as error:  # noqa: BLE001 - whatever a user's value raises
-        return None, f"a {type(value).__name__} cannot be encoded as JSON: {error}"
+        return None, f"a value of type {type(value).__name__!r} cannot be encoded as JSON: {error}"
     if len(result) > limit:
         return None, f"it takes {len(result)} bytes, the limit is {limit}"
     return result, None

@@ -177,9 +177,11 @@ def test_explain_tells_stack_parameters_attempts_and_limits(world: World) -> Non
         "ConcurrencyLimitLayer",
         "RetryLayer",
         "TimeoutLayer",
-        "functools.partial",
+        "Timing",
     ]
-    assert stack[5] == "Timing"
+    assert stack[0] == "TracingLayer()"
+    assert stack[2] == "RetryLayer(stop=stop_after_attempt(max_attempt_number=4))"
+    assert stack[4:6] == ["Timing(slow=2.0)", "Timing"]
     assert stack[6].startswith("send_with_everything (test_building.py:")
     assert any(line.startswith("db = Depends(get_connection), per attempt") for line in stack)
     assert any(line.startswith("ctx = WorkerContext") for line in stack)
