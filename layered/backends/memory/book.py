@@ -48,12 +48,13 @@ class Book:
         keep: Most ended tasks.
     """
 
-    __slots__ = ("_ended", "_index", "_running", "rows")
+    __slots__ = ("_ended", "_expiring", "_index", "_running", "rows")
 
     def __init__(self, limits: Limits, keep: int) -> None:
         self.rows: dict[str, Row] = {}
         self._index = Index()
         self._running: dict[str, Row] = {}
+        self._expiring: list[Row] = []
         self._ended = Ended(self.rows, limits, keep)
 
     def insert(self, draft: Draft, now: int) -> Pushed:
@@ -64,6 +65,8 @@ class Book:
         due = now + int(draft.delay * 1e6) if draft.at is None else to_micros(draft.at)
         row = self.rows[draft.id] = Row(draft, now, due)
         self._index.place(row, Status.READY if due <= now else Status.SCHEDULED)
+        if draft.expires_at is not None:
+            self._expiring.append(row)
         return Pushed(draft.id)
 
     def claim(
@@ -137,7 +140,8 @@ class Book:
 
     def prune(self, limit: int, now: int) -> int:
         """End what has expired, and drop what has ended long ago."""
-        overdue = [r for r in self.rows.values() if r.status in UNSTARTED and _expired(r, now)]
+        self._expiring = [row for row in self._expiring if not row.status.is_terminal]
+        overdue = [row for row in self._expiring if row.status in UNSTARTED and _expired(row, now)]
         for row in overdue[:limit]:
             self._expire(row, now)
         changed = min(len(overdue), limit)
