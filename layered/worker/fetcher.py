@@ -109,6 +109,11 @@ class Fetcher:
                     quiet = not len(flight)
                     asked = keeper.clock()
                     claimed = await self._claim(wanted, most)
+                    if claimed.leases:
+                        pool.add(claimed.leases, keeper.ends(asked))
+                    elif quiet and not claimed.more and await self._done(until, claimed):
+                        return
+                    trouble = 0.0
                 except (Fatal, BackendClosed):
                     raise
                 except Exception as error:  # noqa: BLE001 - the store's or a layer's; waited out
@@ -116,12 +121,6 @@ class Fetcher:
                     log.warning("fetching from queue %r failed: %s", self._claimant.queue, error)
                     bus.emit(BackendTroubled("claim", error, trouble))
                     await anyio.sleep(trouble * random.uniform(0.8, 1.2))  # noqa: S311
-                    continue
-                trouble = 0.0
-                if claimed.leases:
-                    pool.add(claimed.leases, keeper.ends(asked))
-                elif quiet and not claimed.more and await self._done(until, claimed):
-                    return
 
     async def _claim(self, wanted: Mapping[str, int], most: int) -> Claimed:
         """Claim; `stop` leaves the fetcher alone meanwhile, which is cheaper than a shield."""

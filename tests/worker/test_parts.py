@@ -142,6 +142,20 @@ async def test_claim_that_fails_is_tried_again_with_work_in_flight_kept(
     assert troubled[1].delay > troubled[0].delay
 
 
+@pytest.mark.virtual_time
+async def test_count_that_fails_does_not_end_a_worker_that_waits_for_empty(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking whether everything is done is tried again like a claim."""
+    failing(world, monkeypatch, "counts", Transient("locked"), OSError("gone"))
+    pushed = await world.storage.push(Email())
+
+    await world.builder().build(send).run(until_empty=True)
+
+    assert await world.statuses(pushed.id) == [Status.DONE]
+    assert len([one for one in world.events if isinstance(one, BackendTroubled)]) == 2
+
+
 @pytest.mark.parametrize("error", [Fatal("newer schema"), BackendClosed("closed")], ids=repr)
 async def test_store_that_cannot_be_used_ends_the_worker(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
