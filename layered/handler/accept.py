@@ -71,16 +71,14 @@ def union_members(form: Form) -> tuple[Form, ...]:
 
 def _accepts_class(taken: Form, given: Form) -> bool:
     taken_class, given_class = _class_of(taken), _class_of(given)
-    if not isinstance(taken_class, type) or not isinstance(given_class, type):
-        return True
     try:
         if not issubclass(given_class, taken_class):
             return False
-    except TypeError:  # a TypedDict, or a Protocol that is not for the run time
+    except TypeError:  # a TypedDict, a Protocol that is not for the run time, or no class
         return True
     inner, outer = get_args(given), get_args(taken)
     if taken_class is not given_class or len(inner) != len(outer):
-        return True
+        return True  # which argument of one stands for which of the other is unknown
     return all(accepts(*pair) for pair in zip(outer, inner, strict=True))
 
 

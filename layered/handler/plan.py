@@ -89,7 +89,7 @@ class Plan:
     def bind(self, hint: str, value: object) -> str:
         """Make *value* a global of the compiled call; answer its name."""
         letters = "".join(c if c.isalnum() and c.isascii() else "_" for c in hint)
-        name = f"{letters.strip('_') or 'it'}_{len(self.namespace)}"
+        name = f"{letters}_{len(self.namespace)}"
         self.namespace[name] = value
         return name
 
@@ -174,7 +174,7 @@ class Plan:
             with self._reading(source) as read:
                 subject = f"worker-scoped dependency {read.quoted} of {self.subject}"
                 arguments = self._filled(read.parameters, read.name, subject, self._lasting)
-            variable = f"shared_{len(shared)}"
+            variable = f"shared_{len(shared)}_by_all"  # no name that `bind` makes
             shared[key] = Shared(variable, read.name, source.function, read.shape, arguments)
         return shared[key]
 

@@ -123,7 +123,7 @@ def definition(thing: Thing) -> Thing:
         return inspect.getattr_static(thing, "__init__")
     if not inspect.isroutine(thing):
         thing = type(thing).__call__
-    return thing.__func__ if inspect.ismethod(thing) else thing
+    return thing
 
 
 def shape(function: object) -> Shape:
@@ -197,16 +197,15 @@ def _is_set(cell: types.CellType) -> bool:
 def _parameter(found: inspect.Parameter, scope: tuple[Names, Names]) -> Parameter:
     form, problem = found.annotation, None
     text = form if isinstance(form, str) else inspect.formatannotation(form)
-    if form is not MISSING and found.kind not in REST:
-        try:
-            form = _resolved(form, *scope)
-        except NameError as error:
-            problem = (
-                f"the name {error.name!r} is not known when the worker is built; define or import "
-                "it at module level, not inside a function or under 'if TYPE_CHECKING:'"
-            )
-        except Exception as error:  # noqa: BLE001 - an annotation may be any expression
-            problem = f"it raises {error!r}; write a type"
+    try:
+        form = _resolved(form, *scope)
+    except NameError as error:
+        problem = (
+            f"the name {error.name!r} is not known when the worker is built; define or import "
+            "it at module level, not inside a function or under 'if TYPE_CHECKING:'"
+        )
+    except Exception as error:  # noqa: BLE001 - an annotation may be any expression
+        problem = f"it raises {error!r}; write a type"
     return Parameter(found.name, found.kind, found.default, form, text, problem)
 
 

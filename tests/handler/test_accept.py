@@ -1,7 +1,7 @@
 """Whether a first parameter takes the arguments, and how types are shown."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, NewType, Optional, TypedDict, TypeVar, Union
+from typing import Annotated, Any, Generic, Literal, NewType, Optional, TypedDict, TypeVar, Union
 
 import pytest
 from typing_extensions import TypeAliasType
@@ -19,6 +19,10 @@ class Options(TypedDict):
 
 
 Aliased = TypeAliasType("Aliased", Email | Sms)
+
+
+class Flipped(Sequence[str], Generic[T]):
+    """A generic whose argument is not that of its base."""
 
 
 class Small(int):
@@ -49,6 +53,7 @@ class Small(int):
         (list[Any], list[int]),
         (Sequence[object], list[int]),
         (Mapping[str, object], dict[str, int]),
+        (Sequence[str], Flipped[int]),
         (Id, int),
         (int, Id),
         (Options, Options),

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Awaitable, Mapping
 from typing import Annotated, Any, Protocol, TypeVar
 
+import anyio
 import attrs
 import pytest
 
@@ -197,6 +198,17 @@ async def test_decorated_function_is_filled_by_what_it_wraps() -> None:
     assert await called(send, STATE) == ("around", (1, STATE))
 
 
+async def test_handler_that_finishes_although_cancelled_keeps_its_result() -> None:
+    """Only a thread's result is looked at again after a cancellation."""
+
+    async def send(email: Email) -> str:
+        scope.cancel()
+        return email.to
+
+    with anyio.CancelScope() as scope:
+        assert await called(send) == "ada@example.org"
+
+
 async def test_lambda_is_a_handler() -> None:
     """Its un-annotated first parameter takes anything; it runs in a thread."""
     assert await called(lambda email: email.to) == "ada@example.org"
@@ -358,6 +370,7 @@ async def test_call_of_a_service_may_take_more_than_the_task(service: object) ->
 
 
 class Callable:
+    call = None
     capacity = "a word that means something else here"
     ready = False
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import anyio
+import attrs
 import pytest
 
 from layered.errors import WrongState
@@ -89,6 +90,39 @@ async def test_dependency_may_be_a_class() -> None:
         return factory.state
 
     assert await called(send, STATE) is STATE
+
+
+@attrs.frozen
+class Settings:
+    state: "Data[State]"
+
+
+async def test_annotations_of_a_class_are_found_in_its_module() -> None:
+    """A constructor that attrs made has globals of its own."""
+
+    async def send(email: Email, settings: Annotated[Settings, Depends(Settings)]) -> State:
+        return settings.state
+
+    assert await called(send, STATE) is STATE
+
+
+async def test_any_name_of_a_parameter_is_good() -> None:
+    """No name in the compiled call collides with another."""
+
+    async def call(
+        task: Email,
+        result: Attempt,
+        shared: Annotated[str, Depends(sync_value, scope="worker")],
+        *,
+        shared_0: Annotated[str, Depends(async_value, scope="worker")],
+        limit: Annotated[str, Depends(generated)],
+        Held: TaskId,  # noqa: N803
+    ) -> object:
+        return task.to, result, shared, shared_0, limit, Held
+
+    expected = ("ada@example.org", 1, "sync", "async", "generator", "0190-id")
+
+    assert await called(call) == expected
 
 
 async def test_dependency_is_made_once_per_attempt() -> None:

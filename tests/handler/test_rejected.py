@@ -278,6 +278,12 @@ def test_service_is_refused(handler: Any, message: str) -> None:
             "your own",
             id="function without signature",
         ),
+        pytest.param(
+            isinstance,
+            "handler 'isinstance' cannot fill parameter 'class_or_tuple': it has no annotation and "
+            "no default; annotate it with what it wants, such as Data[State]",
+            id="function in no file",
+        ),
     ],
 )
 def test_thing_is_refused(thing: object, message: str) -> None:
@@ -512,6 +518,31 @@ def test_worker_scoped_dependencies_in_a_circle_are_refused() -> None:
             "circle, narcissus -> narcissus; take one of them out"
         )
     ]
+
+
+def sibling() -> str:
+    """Stand beside the circle."""
+    return "x"
+
+
+def lead_in(
+    beside: Annotated[str, Depends(sibling)], first: Annotated[str, Depends(get_first)]
+) -> str:
+    """Lead into the circle."""
+    return beside + first
+
+
+def test_circle_is_told_without_what_leads_to_it() -> None:
+    """Only those that need each other, not their siblings nor what needs them."""
+
+    def ring(beside: Annotated[str, Depends(sibling)], again: str) -> str:
+        return beside + again
+
+    ring.__annotations__["again"] = Annotated[str, Depends(ring)]
+    texts = [problems_of(wanting(Annotated[str, Depends(each)]))[0] for each in (lead_in, ring)]
+
+    assert "circle, get_first -> get_second -> get_first;" in texts[0]
+    assert "circle, ring -> ring;" in texts[1]
 
 
 def per_attempt() -> str:
