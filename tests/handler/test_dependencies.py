@@ -4,10 +4,11 @@ import gc
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import anyio
 import attrs
+import msgspec
 import pytest
 
 from layered.errors import WrongState
@@ -97,11 +98,20 @@ class Settings:
     state: "Data[State]"
 
 
-async def test_annotations_of_a_class_are_found_in_its_module() -> None:
-    """A constructor that attrs made has globals of its own."""
+class Row(NamedTuple):
+    state: "Data[State]"
 
-    async def send(email: Email, settings: Annotated[Settings, Depends(Settings)]) -> State:
-        return settings.state
+
+class Record(msgspec.Struct):
+    state: "Data[State]"
+
+
+@pytest.mark.parametrize("made", [Settings, Row, Record])
+async def test_annotations_of_a_class_are_found_in_its_module(made: Any) -> None:
+    """Also where no function of its own makes its instances."""
+
+    async def send(email: Email, one: Annotated[Any, Depends(made)]) -> object:
+        return one.state
 
     assert await called(send, STATE) is STATE
 
@@ -111,18 +121,18 @@ async def test_any_name_of_a_parameter_is_good() -> None:
 
     async def call(
         task: Email,
-        result: Attempt,
-        shared: Annotated[str, Depends(sync_value, scope="worker")],
+        shared: Data[State],
+        one: Annotated[str, Depends(sync_value, scope="worker")],
+        two: Annotated[str, Depends(async_value, scope="worker")],
         *,
-        shared_0: Annotated[str, Depends(async_value, scope="worker")],
         limit: Annotated[str, Depends(generated)],
         Held: TaskId,  # noqa: N803
     ) -> object:
-        return task.to, result, shared, shared_0, limit, Held
+        return task.to, shared, one, two, limit, Held
 
-    expected = ("ada@example.org", 1, "sync", "async", "generator", "0190-id")
+    expected = ("ada@example.org", STATE, "sync", "async", "generator", "0190-id")
 
-    assert await called(call) == expected
+    assert await called(call, STATE) == expected
 
 
 async def test_dependency_is_made_once_per_attempt() -> None:

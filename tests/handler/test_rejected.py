@@ -67,6 +67,10 @@ async def takes_task(task: Task[Email]) -> None:
     """Take the task first."""
 
 
+async def takes_any_task(task: Task) -> None:  # type: ignore[type-arg]
+    """Take the task first."""
+
+
 async def takes_list(numbers: list[str]) -> None:
     """Take another generic."""
 
@@ -171,6 +175,12 @@ FUNCTIONS = [
         "handler 'takes_task' ({}) takes Task[Email] first ('task'), where the task's arguments "
         "come; put a parameter of type Email before it",
         id="task first",
+    ),
+    pytest.param(
+        takes_any_task,
+        "handler 'takes_any_task' ({}) takes Task first ('task'), where the task's arguments come; "
+        "put a parameter of type Email before it",
+        id="any task first",
     ),
     pytest.param(
         takes_local,
