@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
-import anyio
 import attrs
 from anyio.abc import TaskGroup
 from typing_extensions import TypeForm
@@ -65,7 +64,7 @@ class Host:
 def handled(handler: Callable[..., object], *data: object) -> Service[Task[Any], Any]:
     """Compile *handler* as a worker does, with *data* to inject."""
     problems: list[str] = []
-    setting = Setting({type(each): each for each in data}, anyio.CapacityLimiter(1))
+    setting = Setting({type(each): each for each in data}, 1)
     compiled = compile_handler(handler, Kinds((KIND,)), setting, problems)
     assert compiled is not None, problems
     return compiled.service

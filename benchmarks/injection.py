@@ -37,7 +37,7 @@ async def mixed(mail: Mail, state: Data[State], attempt: Attempt, task_id: TaskI
 async def mixed_by_hand(task: Task[Any]) -> None:
     """Write what the compiled call does."""
     run: Any = task.run
-    return await mixed(task.args, STATE, run.attempt, run.record.fence.id)
+    return await mixed(task.args, STATE, run.attempt, run.record.id)
 
 
 async def measure() -> list[Line]:

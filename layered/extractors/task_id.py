@@ -6,5 +6,5 @@ from typing import Annotated, TypeAlias
 
 from layered.handler import Field
 
-TaskId: TypeAlias = Annotated[str, Field("run.record.fence.id", "task.id")]
+TaskId: TypeAlias = Annotated[str, Field("run.record.id", "task.id")]
 """A `str`: a UUID in text form, the same on every run of the task."""

@@ -13,6 +13,7 @@ from layered.handler.lifetime import Lifetime
 from layered.handler.router import Routed, Router, capacities, compile_routes
 from layered.handler.setting import Setting, Site
 from layered.handler.source import Injected
+from layered.handler.thread import Threads
 from layered.service import Service
 from layered.task import Kinds, Task
 
@@ -70,7 +71,7 @@ def compile_handler(
         The handler, or `None` if something was appended.
     """
     before = len(problems)
-    site = Site(setting, Lifetime(setting.teardown_timeout), problems)
+    site = Site(setting, Lifetime(setting.teardown_timeout), problems, Threads(setting.threads))
     branches: list[Branch] = []
     if isinstance(handler, Router):
         branches = compile_routes(handler, list(kinds), site)

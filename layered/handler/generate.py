@@ -92,7 +92,7 @@ def _globals(site: Site) -> dict[str, object]:
         "HeldSync": HeldSync,
         "PLAIN": PLAIN,
         "checkpoint_if_cancelled": checkpoint_if_cancelled,
-        "in_thread": partial(in_thread, site.setting.limiter),
+        "in_thread": partial(in_thread, site.threads),
         "lifetime": site.lifetime,
         "limit": site.setting.teardown_timeout,
         "normalised": normalised,

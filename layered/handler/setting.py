@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import anyio
 import attrs
 
 from layered.handler.lifetime import Lifetime
+from layered.handler.thread import Threads
 
 
 @attrs.frozen
@@ -17,14 +17,13 @@ class Setting:
 
     Args:
         data: Values by their type, from `WorkerBuilder.data`.
-        limiter: Bounds the threads of plain functions; its size is the
-            worker's concurrency.
+        threads: Most threads of plain functions at once: the worker's concurrency.
         teardown_timeout: Most seconds that each async generator dependency
             may take to clean up.
     """
 
     data: Mapping[type, object]
-    limiter: anyio.CapacityLimiter
+    threads: int
     teardown_timeout: float = 5.0
 
 
@@ -37,8 +36,10 @@ class Site:
         setting: What the worker provides.
         lifetime: Takes the worker-scoped dependencies.
         problems: Where problems are appended.
+        threads: What plain functions run in.
     """
 
     setting: Setting
     lifetime: Lifetime
     problems: list[str]
+    threads: Threads

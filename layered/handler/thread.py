@@ -9,16 +9,43 @@ from typing import Generic, TypeVar
 import anyio
 from anyio import to_thread
 
-from layered.service.clock import loop_poster
+from layered.service.clock import loop_poster, loop_token
 
 T = TypeVar("T")
 
 
-async def in_thread(
-    limiter: anyio.CapacityLimiter, function: Callable[..., T], /, *arguments: object
-) -> T:
+class Threads:
     """
-    Call *function* in a thread of *limiter*.
+    How many threads a worker's plain functions may use; for one event loop after the other.
+
+    anyio's own limit of 40, shared by everything in the program, is never used.
+
+    Args:
+        most: The number; 1 or more.
+    """
+
+    __slots__ = ("_limiter", "_loop", "most")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._loop: object = None
+        self._limiter: anyio.CapacityLimiter
+
+    def limiter(self) -> anyio.CapacityLimiter:
+        """Answer the limiter of the running loop: another one could not wake its waiters."""
+        loop = loop_token()
+        if loop is not self._loop:
+            self._loop, self._limiter = loop, anyio.CapacityLimiter(self.most)
+        return self._limiter
+
+    def __repr__(self) -> str:
+        """Show the number."""
+        return f"Threads({self.most})"
+
+
+async def in_thread(threads: Threads, function: Callable[..., T], /, *arguments: object) -> T:
+    """
+    Call *function* in one of *threads*.
 
     Context variables are those of the caller.
 
@@ -30,7 +57,7 @@ async def in_thread(
     """
     job = Job(function, arguments)
     try:
-        await to_thread.run_sync(job.run, abandon_on_cancel=False, limiter=limiter)
+        await to_thread.run_sync(job.run, abandon_on_cancel=False, limiter=threads.limiter())
     except BaseException:
         await job.ended()
         raise

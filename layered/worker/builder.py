@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
-import anyio
 import attrs
 from typing_extensions import TypedDict, Unpack
 
@@ -185,7 +184,7 @@ class Builder(Generic[A]):
         concurrency = self._concurrency()
         setting = Setting(
             data=self._provided(problems),
-            limiter=anyio.CapacityLimiter(concurrency),
+            threads=concurrency,
             teardown_timeout=self._settings.teardown_timeout,
         )
         problems += [text for layer in self._layers if (text := layer_problem(layer))]

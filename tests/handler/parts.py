@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import anyio
 import attrs
 
 from layered.handler import Handler, Setting, compile_handler
@@ -61,9 +60,7 @@ def compiled(
 ) -> Handler:
     """Compile *handler*, which has no problems."""
     problems: list[str] = []
-    setting = Setting(
-        {type(each): each for each in data}, anyio.CapacityLimiter(threads), teardown_timeout
-    )
+    setting = Setting({type(each): each for each in data}, threads, teardown_timeout)
     answer = compile_handler(handler, Kinds(args), setting, problems)
     assert not problems, problems
     assert answer is not None
@@ -73,7 +70,7 @@ def compiled(
 def problems_of(handler: object, *data: object, args: Any = Email) -> list[str]:
     """Return what is wrong with *handler*."""
     problems: list[str] = []
-    setting = Setting({type(each): each for each in data}, anyio.CapacityLimiter(1))
+    setting = Setting({type(each): each for each in data}, 1)
     answer = compile_handler(handler, Kinds(args), setting, problems)
     assert (answer is None) == bool(problems)
     return problems

@@ -79,7 +79,27 @@ async def test_thread_can_reach_the_loop() -> None:
     assert await called(handle) == threading.get_ident()
 
 
-async def test_threads_are_those_of_the_limiter() -> None:
+def test_plain_function_runs_on_one_loop_after_the_other() -> None:
+    """A worker that is built once may run again, on another event loop."""
+
+    def handle(email: Email) -> str:
+        return email.to
+
+    handler = compiled(handle, threads=1)
+
+    async def call() -> None:
+        await handler.service.call(make_task())
+
+    async def two_at_once() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            tasks.start_soon(call)
+
+    for loop in ("asyncio", "trio", "asyncio"):
+        anyio.run(two_at_once, backend=loop)
+
+
+async def test_threads_are_as_many_as_set() -> None:
     """With one thread, a second call waits for the first."""
     gate = Gate()
     handler = compiled(gate.handle, threads=1)

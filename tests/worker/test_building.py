@@ -19,6 +19,7 @@ from layered import (
     Service,
     Stack,
     Task,
+    TaskId,
     TimeoutLayer,
     TracingLayer,
     WorkerBuilder,
@@ -240,13 +241,13 @@ async def test_call_takes_one_task_through_the_stack(world: World) -> None:
     """For tests and tools: no claim, no settle."""
     from layered.task import Draft, Run
 
-    async def send(email: Email) -> str:
-        return email.to
+    async def send(email: Email, task_id: TaskId) -> str:
+        return f"{email.to} {task_id[:8]}"
 
     worker = world.builder().retry(2).build(send)
     draft = Draft("01a20a50-3774-7275-88da-68529aac2d3e", "default", "Email", b"")
 
-    assert await worker.call(Task(Email("bob"), Run(draft))) == "bob"
+    assert await worker.call(Task(Email("bob"), Run(draft))) == "bob 01a20a50"
 
 
 async def test_spawned_children_are_waited_for_in_a_drain(world: World) -> None:
