@@ -167,6 +167,8 @@ class Shift:
             if not isinstance(error, Exception):
                 raise
         finally:
+            if self.machine.state is State.DRAINING:  # it failed before or amid the work
+                self.machine.move("ended")
             self._ended.set()
 
     async def _work(self) -> None:

@@ -1,5 +1,6 @@
 """What a worker does with tasks, and when it ends."""
 
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -7,11 +8,13 @@ import pytest
 
 from layered import (
     Abort,
+    BackendClosed,
     Data,
     MemoryStorage,
     RetryAfter,
     Router,
     Snooze,
+    SqliteStorage,
     Status,
     WorkerBuilder,
     WrongState,
@@ -308,6 +311,25 @@ async def test_worker_runs_again_after_it_stopped(world: World) -> None:
     await worker.run(burst=True)
 
     assert await world.statuses(first.id, second.id) == [Status.DONE, Status.DONE]
+
+
+async def test_worker_runs_after_a_start_that_failed(tmp_path: Path) -> None:
+    """A storage that was not open when the worker started is no reason to build another one."""
+
+    async def send(email: Email) -> None: ...
+
+    storage = SqliteStorage(tmp_path / "tasks.db", Email)
+    worker = WorkerBuilder("tests").backend(storage).build(send)
+    with pytest.raises(BackendClosed, match="not open"):
+        await worker.run(burst=True)
+    assert worker.state is State.STOPPED
+
+    async with storage:
+        pushed = await storage.push(Email())
+        await worker.run(burst=True)
+        (record,) = await storage.wait_for([pushed.id])
+
+    assert record.status is Status.DONE
 
 
 async def test_slow_and_failing_listeners_harm_nobody(world: World) -> None:
