@@ -52,6 +52,7 @@ def checked_draft(kind: Kind[Any], queue: str, options: PushOptions) -> Draft:
         msg = f"pushing task {kind.name!r}: unknown option {unknown[0]!r}; known are {known}"
         raise PushRefused(msg)
     delay = options.get("delay", 0.0)
+    metadata: Any = options.get("metadata", {})
     draft = Draft(
         id="",
         queue=queue,
@@ -59,7 +60,7 @@ def checked_draft(kind: Kind[Any], queue: str, options: PushOptions) -> Draft:
         payload=b"",
         codec=kind.codec.name,
         version=kind.version,
-        metadata=dict(options.get("metadata", {})),
+        metadata=dict(metadata) if isinstance(metadata, Mapping) else metadata,
         priority=options.get("priority", 5),
         delay=delay.total_seconds() if isinstance(delay, timedelta) else delay,
         at=options.get("at"),
@@ -79,16 +80,35 @@ def checked_draft(kind: Kind[Any], queue: str, options: PushOptions) -> Draft:
 
 
 def _check(draft: Draft) -> None:
-    runs, texts = draft.max_attempts, [*draft.metadata.keys(), *draft.metadata.values()]
     rules = (
-        ("delay", math.isfinite(draft.delay) and draft.delay >= 0, "0 or more seconds"),
+        ("delay", _at_least(0, draft.delay), "0 or more seconds"),
         ("priority", draft.priority in range(10), "0 to 9"),
-        ("max_attempts", runs is None or runs >= 1, "1 or more"),
-        ("max_lost", draft.max_lost >= 1, "1 or more"),
-        ("metadata", all(isinstance(text, str) for text in texts), "a mapping of text to text"),
+        ("max_attempts", draft.max_attempts is None or _at_least(1, draft.max_attempts), _RUNS),
+        ("max_lost", _at_least(1, draft.max_lost), _RUNS),
+        ("metadata", _is_text_mapping(draft.metadata), "a mapping of text to text"),
+        ("at", _is_instant(draft.at), _INSTANT),
+        ("expires_at", _is_instant(draft.expires_at), _INSTANT),
     )
     for option, holds, wanted in rules:
         if not holds:
             got = getattr(draft, option)
             msg = f"pushing task {draft.name!r}: {option} must be {wanted}, got {got!r}"
             raise PushRefused(msg)
+
+
+_RUNS = "1 or more"
+_INSTANT = "an aware datetime, such as datetime.now(UTC)"
+
+
+def _at_least(least: int, number: object) -> bool:
+    return isinstance(number, int | float) and math.isfinite(number) and number >= least
+
+
+def _is_text_mapping(metadata: object) -> bool:
+    return isinstance(metadata, Mapping) and all(
+        isinstance(text, str) for text in (*metadata.keys(), *metadata.values())
+    )
+
+
+def _is_instant(instant: object) -> bool:
+    return instant is None or isinstance(instant, datetime)

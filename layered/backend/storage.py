@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
@@ -62,7 +63,7 @@ class Storage(Backend, Generic[A]):
 
     Raises:
         PushRefused: if a name is no name, or two types have the same.
-        TypeError: if the codec cannot carry a type.
+        TypeError: if the codec cannot carry a type, or *layers* is no list.
         BuildError: if something in *layers* is no layer.
     """
 
@@ -77,14 +78,18 @@ class Storage(Backend, Generic[A]):
         self.kinds: Kinds[A] = Kinds(args)
         self.queue = checked_name("queue", queue)
         self.limits = limits
+        if not isinstance(layers, Iterable):
+            msg = f"{type(self).__name__}: 'layers' must be a list, got {layers!r}; put it in one"
+            raise TypeError(msg)
         self.layers = tuple(layers)
-        self._push: Service[Task[A], Pushed] = Stack(*layers).layer(_Insert(self))
+        self._push: Service[Task[A], Pushed] = Stack(*self.layers).layer(_Insert(self))
 
     async def push(self, args: A, **options: Unpack[PushOptions]) -> Pushed:
         """
         Store one task; it runs at least once, once it is due.
 
-        Options: see `PushOptions`.
+        Options: see `layered.backend.PushOptions`: when it is due, until
+        when it may start, its priority, its id, and more.
 
         Returns:
             Its id, and whether a task of that id was there already.
@@ -147,21 +152,30 @@ class Storage(Backend, Generic[A]):
         Cancellation:
             At any point, at no cost.
         """
+        if isinstance(ids, str) or not isinstance(ids, Iterable):
+            msg = f"waiting for tasks: got {ids!r}; pass a list of ids, such as [pushed.id]"
+            raise TypeError(msg)
         wanted = [checked_id(one) for one in ids]
-        with anyio.fail_after(timeout):
-            while True:
-                changed = anyio.Event()
-                with self.ended.listening(changed.set):
-                    records = await self.fetch(wanted)
-                    found = [record for record in records if record is not None]
-                    if len(found) < len(wanted):
-                        missing = wanted[records.index(None)]
-                        msg = f"waiting for task {missing}: the store has no such task"
-                        raise KeyError(msg)
-                    if all(record.status.is_terminal for record in found):
-                        return found
-                    with anyio.move_on_after(self.poll):
-                        await changed.wait()
+        with anyio.move_on_after(math.inf if timeout is None else timeout):
+            return await self._ended(wanted)
+        which = f"task {wanted[0]}" if len(wanted) == 1 else f"{len(wanted)} tasks"
+        msg = f"waiting for {which}: not ended within {timeout:g} s; is a worker running?"
+        raise TimeoutError(msg)
+
+    async def _ended(self, wanted: Sequence[str]) -> Sequence[Record]:
+        while True:
+            changed = anyio.Event()
+            with self.ended.listening(changed.set):
+                records = await self.fetch(wanted)
+                found = [record for record in records if record is not None]
+                if len(found) < len(wanted):
+                    missing = wanted[records.index(None)]
+                    msg = f"waiting for task {missing}: the store has no such task"
+                    raise KeyError(msg)
+                if all(record.status.is_terminal for record in found):
+                    return found
+                with anyio.move_on_after(self.poll):
+                    await changed.wait()
 
     @abstractmethod
     async def __aenter__(self) -> Self:

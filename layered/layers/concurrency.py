@@ -21,6 +21,10 @@ Req = TypeVar("Req")
 Res = TypeVar("Res")
 
 
+def _is_number(limit: object) -> bool:
+    return isinstance(limit, int)
+
+
 class Permits:
     """
     A number of places that calls take and give back; share it to share a limit.
@@ -46,7 +50,7 @@ class Permits:
     __slots__ = ("_available", "_loop", "_queue", "free", "limit")
 
     def __init__(self, limit: int) -> None:
-        if limit < 1:
+        if not _is_number(limit) or limit < 1:
             raise BuildError("Permits", [f"the limit must be 1 or more, got {limit!r}"])
         self.limit = limit
         self.free = limit

@@ -8,11 +8,13 @@ not count. The limit for a whole task is the worker's (`WorkerBuilder.deadline`)
 
 from __future__ import annotations
 
+import math
+
 # Underscored but documented for event loops, and the only cheap question: `None` under trio.
 from asyncio import _get_running_loop
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import attrs
@@ -87,11 +89,11 @@ class Timeout(Middleware[Req, Res]):
 
 
 def _seconds(limit: float | timedelta) -> float:
-    seconds = limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
-    if not 0 < seconds < float("inf"):
+    seconds: Any = limit.total_seconds() if isinstance(limit, timedelta) else limit
+    if not (isinstance(seconds, int | float) and 0 < seconds < math.inf):
         problem = f"the limit must be more than 0 seconds and finite, got {limit!r}"
         raise BuildError("TimeoutLayer", [problem])
-    return seconds
+    return float(seconds)
 
 
 @attrs.frozen

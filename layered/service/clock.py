@@ -53,6 +53,15 @@ def loop_token() -> object:
     return asyncio.get_running_loop()
 
 
+def loop_runs() -> bool:
+    """Tell whether an event loop is running in this thread."""
+    try:
+        loop_token()
+    except RuntimeError:
+        return False
+    return True
+
+
 def loop_poster() -> Callable[[Callable[[], object]], None]:
     """
     Answer a function by which any thread has a callable run soon in the running loop.

@@ -77,6 +77,8 @@ class JsonCodec:
 
 JSON = JsonCodec()
 
+_WAY_OUT = "pass a type such as Email, or a union of types: Email | Sms"
+
 
 class Kind(Generic[A]):
     """
@@ -110,7 +112,11 @@ class Kind(Generic[A]):
         self.version = version
         self.codec = codec
         self.encode = codec.encoder(form)
-        self._decode = codec.decoder(form)
+        try:
+            self._decode = codec.decoder(form)
+        except TypeError as error:
+            msg = f"{form!r} cannot be the type of a task's arguments: {error}; {_WAY_OUT}"
+            raise TypeError(msg) from error
 
     def decode(self, payload: bytes) -> A:
         """

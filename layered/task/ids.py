@@ -45,4 +45,11 @@ def checked_id(text: str | uuid.UUID) -> str:
     Raises:
         ValueError: if *text* is no UUID.
     """
-    return str(text if isinstance(text, uuid.UUID) else uuid.UUID(text))
+    if isinstance(text, uuid.UUID):
+        return str(text)
+    try:
+        return str(uuid.UUID(text))
+    except (ValueError, AttributeError, TypeError) as error:
+        way_out = "pass its 'id'" if hasattr(text, "id") else "pass a UUID, such as uuid.uuid4()"
+        msg = f"a task id must be a UUID, got {text!r}; {way_out}"
+        raise ValueError(msg) from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from itertools import filterfalse
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 import attrs
@@ -77,7 +79,16 @@ class WorkerBuilder:
         self.name = checked_name("worker name", name)
 
     def backend(self, backend: Storage[A], /) -> Builder[A]:
-        """Say where the tasks come from; everything else follows on the answer."""
+        """
+        Say where the tasks come from; everything else follows on the answer.
+
+        Raises:
+            BuildError: if *backend* is no storage.
+        """
+        if not isinstance(backend, Storage):
+            subject = f"worker {self.name!r}"
+            problem = f"{backend!r} is no storage; pass an object such as MemoryStorage(Email)"
+            raise BuildError(subject, [problem])
         return Builder(self.name, backend)
 
     def __repr__(self) -> str:
@@ -187,6 +198,7 @@ class Builder(Generic[A]):
             threads=concurrency,
             teardown_timeout=self._settings.teardown_timeout,
         )
+        problems += self._unfit()
         problems += [text for layer in self._layers if (text := layer_problem(layer))]
         problems += repeated(self._layers)
         compiled = compile_handler(handler, self._backend.kinds, setting, problems)
@@ -208,6 +220,20 @@ class Builder(Generic[A]):
                 listeners=self._listeners,
             )
         )
+
+    def _unfit(self) -> list[str]:
+        """Say what is wrong with the deadline and the listeners."""
+        unfit = [
+            f"on_event() got {listener!r}, which cannot be called; pass a function of an event"
+            for listener in filterfalse(callable, self._listeners)
+        ]
+        limit: Any = self._deadline
+        if limit is not None and not (isinstance(limit, int | float) and 0 < limit < math.inf):
+            unfit.append(
+                f"the deadline must be more than 0 seconds and finite, got {limit!r}; "
+                "leave it out for none"
+            )
+        return unfit
 
     def _concurrency(self) -> int:
         """Answer the tightest limit among the layers; without one, the setting."""

@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 import anyio
 
 from layered.errors import WrongState
+from layered.service.clock import loop_runs
 from layered.task import Task
 from layered.worker.context import WorkerContext
 from layered.worker.explain import explain
@@ -106,7 +107,11 @@ class Worker(Generic[A, R]):
 
         Raises:
             As `run`; an error of *stop* is raised after the drain.
+            TypeError: if *stop* is no function; nothing was started.
         """
+        if not callable(stop):
+            msg = f"worker {self.name!r}: run_until() takes an async function, got {stop!r}"
+            raise TypeError(msg)
 
         async def wait_and_drain() -> None:
             try:
@@ -135,7 +140,13 @@ class Worker(Generic[A, R]):
             burst: As in `run`.
             until_empty: As in `run`.
             backend: The event loop to run on.
+
+        Raises:
+            WrongState: if an event loop runs in this thread.
         """
+        if loop_runs():
+            msg = f"worker {self.name!r}: an event loop runs in this thread; await run() instead"
+            raise WrongState(msg)
         main_thread = threading.current_thread() is threading.main_thread()
 
         async def main() -> None:

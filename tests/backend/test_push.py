@@ -54,7 +54,12 @@ async def test_push_of_the_same_id_stores_nothing_and_says_so() -> None:
         ({"max_attempts": 0}, r"max_attempts must be 1 or more, got 0"),
         ({"max_lost": 0}, r"max_lost must be 1 or more, got 0"),
         ({"metadata": {"a": 1}}, r"metadata must be a mapping of text to text, got \{'a': 1\}"),
-        ({"id": "42"}, r"badly formed"),
+        ({"id": "42"}, r"a task id must be a UUID, got '42'; pass a UUID"),
+        ({"id": 42}, r"a task id must be a UUID, got 42"),
+        ({"delay": "5"}, r"delay must be 0 or more seconds, got '5'"),
+        ({"metadata": "a"}, r"metadata must be a mapping of text to text, got 'a'"),
+        ({"max_lost": "2"}, r"max_lost must be 1 or more, got '2'"),
+        ({"at": 1.5}, r"at must be an aware datetime, such as datetime.now\(UTC\), got 1.5"),
         ({"at": datetime(2026, 1, 1)}, r"no time zone"),  # noqa: DTZ001 - naive on purpose
         ({"expires_at": datetime(2026, 1, 1)}, r"no time zone"),  # noqa: DTZ001 - naive on purpose
         ({"dely": 5}, r"unknown option 'dely'; known are at, delay, expires_at, id"),
@@ -97,6 +102,30 @@ async def test_push_many_is_all_or_nothing() -> None:
 
     assert await storage.counts("default") == {}
     assert await storage.push_many([]) == []
+
+
+@pytest.mark.parametrize("ids", ["01a20a50-3774-7275-88da-68529aac2d3e", 42])
+async def test_wait_for_refuses_what_is_no_list(ids: Any) -> None:
+    """One id is not taken for a list of characters."""
+    with pytest.raises(TypeError, match=r"pass a list of ids, such as \[pushed.id\]"):
+        await MemoryStorage(int).wait_for(ids)
+
+
+async def test_get_of_what_was_pushed_names_the_way_out() -> None:
+    """What `push` answers has the id, and is none."""
+    storage: MemoryStorage[Any] = MemoryStorage(int)
+    pushed: Any = await storage.push(1)
+
+    with pytest.raises(ValueError, match=r"must be a UUID, got Pushed.*; pass its 'id'"):
+        await storage.get(pushed)
+
+
+def test_storage_refuses_a_layer_that_is_in_no_list() -> None:
+    """The message says what to put around it."""
+    layer: Any = RetryLayer(3)
+
+    with pytest.raises(TypeError, match="MemoryStorage: 'layers' must be a list, got RetryLayer"):
+        MemoryStorage(int, layers=layer)
 
 
 def test_storage_refuses_a_queue_that_is_no_name() -> None:
@@ -182,8 +211,10 @@ async def test_wait_for_waits_for_the_last_and_never_misses_one() -> None:
     storage = MemoryStorage(int)
     pushed = await storage.push(1)
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=f"task {pushed.id}: not ended within 5 s"):
         await storage.wait_for([pushed.id], timeout=5)
+    with pytest.raises(TimeoutError, match="2 tasks: not ended within 0 s"):
+        await storage.wait_for([pushed.id, pushed.id], timeout=0)
     with pytest.raises(KeyError, match="no such task"):
         await storage.wait_for(["01a20a50-3774-7275-88da-68529aac2d3e"])
 

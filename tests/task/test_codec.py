@@ -1,7 +1,7 @@
 """Kinds: names, versions, and arguments to bytes and back."""
 
 import dataclasses
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import attrs
 import pytest
@@ -121,3 +121,10 @@ def test_kind_refuses_a_type_that_the_codec_cannot_carry() -> None:
     """A union of two classes without tags has no decoder."""
     with pytest.raises(TypeError):
         Kind(dict[str, Email | Sms])
+
+
+@pytest.mark.parametrize("form", [[Email, Sms], Email("ada"), "Email"], ids=repr)
+def test_kind_refuses_what_is_no_type_and_says_how_types_are_written(form: Any) -> None:
+    """A list of types is the usual slip."""
+    with pytest.raises(TypeError, match=r"cannot be the type of .*: Email \| Sms"):
+        Kind(form)

@@ -72,7 +72,7 @@ def test_id_of_a_user_is_brought_into_one_form() -> None:
     plain = "01a20a50-3774-7275-88da-68529aac2d3e"
 
     assert checked_id(plain.upper()) == checked_id(uuid.UUID(plain)) == plain
-    with pytest.raises(ValueError, match="badly formed"):
+    with pytest.raises(ValueError, match="must be a UUID, got '42'; pass a UUID"):
         checked_id("42")
 
 

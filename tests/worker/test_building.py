@@ -24,8 +24,10 @@ from layered import (
     TracingLayer,
     WorkerBuilder,
     WorkerContext,
+    WrongState,
     check,
 )
+from layered.worker import State
 
 from .conftest import Email, World
 
@@ -217,6 +219,28 @@ def test_run_sync_opens_works_and_closes(anyio_backend: Any) -> None:
     worker.run_sync(burst=True, backend=anyio_backend)
 
     assert seen == ["ada@example.org"]
+
+
+async def test_run_sync_is_refused_inside_an_event_loop(world: World) -> None:
+    """It would run a second loop in the same thread."""
+
+    async def send(email: Email) -> None: ...
+
+    with pytest.raises(WrongState, match="an event loop runs in this thread; await run"):
+        world.builder().build(send).run_sync()
+
+
+async def test_run_until_is_refused_when_its_signal_is_no_function(world: World) -> None:
+    """Nothing was started by then."""
+
+    async def send(email: Email) -> None: ...
+
+    worker = world.builder().build(send)
+    signal: Any = "later"
+
+    with pytest.raises(TypeError, match="takes an async function, got 'later'"):
+        await worker.run_until(signal)
+    assert worker.state is State.PENDING
 
 
 async def test_run_until_drains_when_the_signal_answers(world: World) -> None:
