@@ -2,9 +2,9 @@
 -- name: next_due
 SELECT min((
     SELECT due_at FROM task INDEXED BY task_future
-    WHERE queue = ?1 AND name = wanted.value AND state >= 1 AND state <= 2
+    WHERE queue = ? AND name = wanted.value AND state >= 1 AND state <= 2
     ORDER BY due_at LIMIT 1
-)) FROM json_each(?2) AS wanted;
+)) FROM json_each(?) AS wanted;
 
 -- name: promote
 UPDATE task SET state = 3 WHERE seq IN (

@@ -32,7 +32,7 @@ def counts(connection: sqlite3.Connection, queue: str) -> Mapping[str, Mapping[S
 
 def names(connection: sqlite3.Connection, queue: str) -> Sequence[str]:
     """See `Backend.names`."""
-    return [name for (name,) in connection.execute(_NAMES, (queue,))]
+    return [name for (name,) in connection.execute(_NAMES, (queue, queue))]
 
 
 def _record(row: tuple[Any, ...]) -> Record:

@@ -10,11 +10,11 @@ SELECT name, state, count(*) FROM task WHERE queue = ? GROUP BY name, state;
 -- A loose scan: one index seek for each name, whatever the backlog.
 -- name: names
 WITH RECURSIVE found (name) AS (
-    SELECT min(name) FROM task INDEXED BY task_ready WHERE queue = ?1 AND state = 3
+    SELECT min(name) FROM task INDEXED BY task_ready WHERE queue = ? AND state = 3
     UNION ALL
     SELECT (
         SELECT min(name) FROM task INDEXED BY task_ready
-        WHERE queue = ?1 AND state = 3 AND task.name > found.name
+        WHERE queue = ? AND state = 3 AND task.name > found.name
     ) FROM found WHERE found.name IS NOT NULL
 )
 SELECT name FROM found WHERE name IS NOT NULL;
