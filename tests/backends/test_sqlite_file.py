@@ -16,7 +16,7 @@ import pytest
 
 from layered.backends.sqlite import SqliteStorage, connection, writer
 from layered.backends.sqlite.queries import text
-from layered.errors import BackendError, Fatal, Transient
+from layered.errors import BackendError, Fatal, Transient, WrongState
 from tests.backends.sqlite_storage import claim, done, draft, query
 from tests.house.source import ROOT
 
@@ -330,6 +330,50 @@ async def test_sqlite_says_when_it_is_not_open(tmp_path: Path) -> None:
         await storage.push("x")
 
     assert [*modes(tmp_path)] == ["tasks.db"]
+
+
+async def test_sqlite_is_refused_when_it_is_open_already(tmp_path: Path) -> None:
+    """Leaving the inner block would close the storage for the outer one."""
+    storage = SqliteStorage(tmp_path / "tasks.db", str)
+
+    async with storage:
+        with pytest.raises(WrongState, match="it is open already; enter it once, or make another"):
+            await storage.__aenter__()
+        await storage.push("x")
+    async with storage:
+        await storage.push("y")
+
+    assert query(tmp_path / "tasks.db", "SELECT count(*) FROM task") == [(2,)]
+
+
+async def test_sqlite_opens_after_an_opening_that_failed(tmp_path: Path) -> None:
+    """What was wrong with the folder can be mended."""
+    path = tmp_path / "missing" / "tasks.db"
+    storage = SqliteStorage(path, str)
+    with pytest.raises(Fatal, match=r"cannot be created \(No such file.*\); its folder must exist"):
+        await storage.__aenter__()
+    path.parent.mkdir()
+
+    async with storage:
+        await storage.push("x")
+
+
+async def test_sqlite_says_when_a_file_may_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is not taken for a file that is no database."""
+    path = tmp_path / "tasks.db"
+    async with SqliteStorage(path, str):
+        pass
+
+    def refused(path: str) -> connection.Found:
+        msg = "unable to open database file"
+        raise sqlite3.OperationalError(msg)
+
+    monkeypatch.setattr(connection, "_look_once", refused)  # root may read every file
+    monkeypatch.setattr("os.access", lambda *_: False)
+
+    assert "it cannot be read (unable to open database file); give this" in await refusal(path)
 
 
 @pytest.mark.parametrize("file", ["claim.sql", "lease.sql", "push.sql", "read.sql", "settle.sql"])

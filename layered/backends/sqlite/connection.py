@@ -114,7 +114,10 @@ def _make_file(path: str) -> bool:
         except FileExistsError:
             return False  # another process was first
         except OSError as error:
-            msg = f"opening {path!r}: the file cannot be created: {error}"
+            msg = (
+                f"opening {path!r}: the file cannot be created ({error.strerror}); "
+                "its folder must exist, and this user must be allowed to write there"
+            )
             raise Fatal(msg) from error
         return True
     except OSError as error:
@@ -144,6 +147,9 @@ def _look(path: str) -> Found:
         if (still and not Path(f"{path}-journal").exists()) or time.monotonic() > deadline:
             break
         time.sleep(0.01)
+    if found is None and not os.access(path, os.R_OK):
+        msg = f"opening {path!r}: it cannot be read ({fault}); give this user read and write access"
+        raise Fatal(msg) from fault
     if found is None:
         msg = (
             f"opening {path!r}: it is no SQLite database ({fault}); "

@@ -16,7 +16,10 @@ _KINDS: dict[int, tuple[type[BackendError], str]] = {
     sqlite3.SQLITE_CANTOPEN: (BackendBroken, "the file cannot be opened"),
     sqlite3.SQLITE_CORRUPT: (Fatal, "the file is damaged; restore a copy"),
     sqlite3.SQLITE_NOTADB: (Fatal, "the file is no SQLite database; choose another"),
-    sqlite3.SQLITE_READONLY: (Fatal, "the file is read-only; give this user write access"),
+    sqlite3.SQLITE_READONLY: (
+        Fatal,
+        "the file or its folder is read-only; give this user write access",
+    ),
     sqlite3.SQLITE_PERM: (Fatal, "access was denied; give this user write access"),
 }
 

@@ -214,6 +214,17 @@ class Lane(ABC):
         return BackendClosed(f"using {self.path!r}: the storage is closed; open it: async with ...")
 
 
+async def open_all(*lanes: Lane) -> None:
+    """Open *lanes*, or none of them: if one fails, those before it are closed again."""
+    for number, lane in enumerate(lanes):
+        try:
+            await lane.open()
+        except BaseException:
+            for opened in lanes[:number]:
+                await opened.aclose()
+            raise
+
+
 def _is_closed(connection: sqlite3.Connection | None) -> bool:
     """Tell whether somebody closed a connection that was lent to them."""
     try:

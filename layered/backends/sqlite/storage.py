@@ -42,11 +42,11 @@ from layered.backends.sqlite.claim import claim
 from layered.backends.sqlite.clock import Clock
 from layered.backends.sqlite.effect import settle_with
 from layered.backends.sqlite.keeper import Keeper
-from layered.backends.sqlite.lane import Lane
+from layered.backends.sqlite.lane import Lane, open_all
 from layered.backends.sqlite.push import insert
 from layered.backends.sqlite.settle import release, settle
 from layered.backends.sqlite.writer import Reader, Writer
-from layered.errors import BackendClosed
+from layered.errors import BackendClosed, WrongState
 from layered.service.layer import LayerLike
 from layered.task import Draft, Status
 
@@ -109,6 +109,7 @@ class SqliteStorage(Storage[A]):
         self._writer: Lane | None = None
         self._reader: Lane | None = None
         self._pruned = 0
+        self._open = False
 
     async def __aenter__(self) -> Self:
         """
@@ -117,14 +118,18 @@ class SqliteStorage(Storage[A]):
         Raises:
             Fatal: if it cannot be used; the message has the way out.
             Transient: if another process holds its lock for too long.
+            WrongState: if it is open already; leaving it would close it for both.
         """
+        if self._open:
+            msg = f"opening {self!r}: it is open already; enter it once, or make another storage"
+            raise WrongState(msg)
+        self._open = True
         writer = Writer(self._connect, self.path)
-        await writer.open()
         reader = Reader(partial(connections.connect_reader, self.path), self.path)
         try:
-            await reader.open()
+            await open_all(writer, reader)
         except BaseException:
-            await writer.aclose()
+            self._open = False
             raise
         self._writer, self._reader = writer, reader
         return self
@@ -136,6 +141,7 @@ class SqliteStorage(Storage[A]):
             await reader.aclose()
         if writer is not None:
             await writer.aclose()
+        self._open = False
 
     def _connect(self) -> sqlite3.Connection:
         connections.prepare(self.path)
