@@ -71,5 +71,6 @@ class Poll:
         try:
             with anyio.move_on_after(self._sleep):
                 await self._event.wait()
+            self._hinted = True  # until a claim begins: the caller may have to wait for room first
         finally:
             self._event = None

@@ -177,6 +177,9 @@ class Run:
         """
         Cancel the run, if it has neither ended nor begun to settle.
 
+        A drain cancels one that has settled too: its task is done, but its
+        handler must end.
+
         The first reason stands; a run that waits is not started then. Safe
         to call at any time from the loop's thread.
 
@@ -184,7 +187,8 @@ class Run:
             Whether *reason* is now the run's reason.
         """
         ended = self.scope is None and self.started != NEVER
-        if ended or self.reason is not None or self.settling is not Settling.OPEN:
+        settling = self.settling is not Settling.OPEN and reason is not CancelReason.DRAIN
+        if ended or settling or self.reason is not None:
             return False
         self.reason = reason
         if self.scope is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVarTuple
+from functools import partial
+from typing import Any, TypeVar, TypeVarTuple
 
 import anyio
 import anyio.from_thread
@@ -16,6 +18,7 @@ from layered.worker.outcome import encode_result
 from layered.worker.shift import Shift
 from layered.worker.states import State
 
+T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
@@ -26,6 +29,9 @@ class WorkerContext:
     Inside a handler it also knows that handler's run: `cancelled`,
     `cancel_reason`, `attempt_id`, `settle_in`. `Worker.context` is the
     same without a run.
+
+    Plain functions, handlers or listeners, may call everything but
+    `settle_in` from their thread; other threads may only read.
     """
 
     __slots__ = ("_run", "_shift")
@@ -70,7 +76,7 @@ class WorkerContext:
         Raises:
             WrongState: if the worker does not run.
         """
-        self._shift.machine.move("pause")
+        self._in_loop(partial(self._shift.machine.move, "pause"))
 
     def resume(self) -> None:
         """
@@ -79,11 +85,11 @@ class WorkerContext:
         Raises:
             WrongState: if the worker is not paused.
         """
-        self._shift.machine.move("resume")
+        self._in_loop(partial(self._shift.machine.move, "resume"))
 
     def stop(self) -> None:
         """Begin a drain; a worker that drains already goes on doing so."""
-        self._shift.stop()
+        self._in_loop(self._shift.stop)
 
     def cancel(self, task_id: str) -> bool:
         """
@@ -93,7 +99,7 @@ class WorkerContext:
             Whether it was found, and not already ending.
         """
         found = [run for run in self._shift.flight.snapshot() if run.record.id == task_id]
-        return sum(run.cancel(CancelReason.USER) for run in found) > 0
+        return self._in_loop(lambda: sum(run.cancel(CancelReason.USER) for run in found) > 0)
 
     def spawn(
         self, function: Callable[[*Ts], Awaitable[object]], /, *args: *Ts, name: str | None = None
@@ -105,14 +111,17 @@ class WorkerContext:
         not be lost belongs in a task of its own. An error is logged and
         stops nothing.
 
+        Raises:
+            WrongState: if the worker does not run yet, or no more.
+
         Cancellation:
             Cancelled when a drain's grace is over.
         """
-        self._shift.spawn(function, *args, name=name)
+        self._in_loop(partial(self._shift.spawn, function, *args, name=name))
 
     def emit(self, event: object) -> None:
         """Tell the worker's listeners of *event*."""
-        self._shift.bus.emit(event)
+        self._in_loop(partial(self._shift.bus.emit, event))
 
     @property
     def cancel_reason(self) -> CancelReason | None:
@@ -185,6 +194,12 @@ class WorkerContext:
             msg = f"task {lease.name} {lease.id}: another run owns it by now; nothing was written"
             raise LeaseLost(msg)
         run.settling = Settling.DONE
+
+    def _in_loop(self, work: Callable[[], T]) -> T:
+        """Do *work* in the worker's thread: an event set from another one wakes nobody."""
+        if threading.get_ident() == self._shift.thread:
+            return work()
+        return anyio.from_thread.run_sync(work)
 
     def _mine(self, what: str) -> Run:
         if self._run is None:

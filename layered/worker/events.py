@@ -7,13 +7,14 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import anyio
 import anyio.to_thread
 import attrs
 
 from layered.task import Status
+from layered.worker.meaning import Meaning, meaning_of
 from layered.worker.states import State
 
 log = logging.getLogger("layered.worker")
@@ -125,7 +126,8 @@ class Bus:
     Hands events to listeners, one after the other, in a task of its own.
 
     A listener that is slow or raises harms nobody: events wait, up to
-    `MOST_WAITING`; an error is logged.
+    `MOST_WAITING`; an error is logged, and so is a cancellation that nobody
+    asked for. What should end the program goes to `fatal`.
 
     Args:
         listeners: Called in this order with each event.
@@ -140,6 +142,7 @@ class Bus:
         "_wake",
         "active",
         "closed",
+        "fatal",
     )
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
@@ -151,6 +154,7 @@ class Bus:
         self._closing = False
         self._dropped = 0
         self.closed = anyio.Event()
+        self.fatal: Callable[[BaseException], None] = lambda _: None
 
     def emit(self, event: object) -> None:
         """Hand *event* to the listeners soon; never waits."""
@@ -180,15 +184,35 @@ class Bus:
         self.closed.set()
 
     async def _tell(self, listener: Listener, batch: deque[object]) -> None:
-        if inspect.iscoroutinefunction(listener):
+        if _is_async(listener):
             for event in batch:
                 try:
                     await listener(event)
-                except Exception:
-                    log.exception("listener %r failed on %r", listener, event)
-        else:
-            work = partial(_tell_all, listener, batch)
+                except BaseException as error:  # noqa: BLE001 - raised again if it is ours
+                    self._survive(error, listener)
+            return
+        work = partial(_tell_all, listener, batch)
+        try:
             await anyio.to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=True)
+        except BaseException as error:  # noqa: BLE001 - raised again if it is ours
+            self._survive(error, listener)
+
+    def _survive(self, error: BaseException, listener: Listener) -> None:
+        """Log what a listener raised, or hand it to `fatal`; raise our own cancellation again."""
+        meaning = None if isinstance(error, Exception) else meaning_of(error)
+        if meaning is Meaning.ENCLOSING:
+            raise error
+        if meaning is Meaning.STOP:
+            self.fatal(error)
+        else:
+            log.error("listener %r failed", listener, exc_info=error)
+
+
+def _is_async(listener: Listener) -> TypeGuard[Callable[[object], Awaitable[None]]]:
+    """Tell whether *listener* is an async function, or an object whose call is one."""
+    return inspect.iscoroutinefunction(listener) or inspect.iscoroutinefunction(
+        type(listener).__call__
+    )
 
 
 def _tell_all(listener: Listener, batch: deque[object]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from layered.backend import Backend, Claimant, Claimed, Poll
 from layered.errors import BackendClosed, Fatal
@@ -65,6 +67,8 @@ class Fetcher:
         self._scope = anyio.CancelScope()
         self._claiming = False
         self._stopping = False
+        self.held_back = False
+        """Whether the last claim left out a name that had no capacity."""
         self.poll = Poll(backend)
 
     def stop(self) -> None:
@@ -99,19 +103,21 @@ class Fetcher:
                 try:
                     await self._service.ready()
                     await self.poll.wait()
-                    most = min(pool.free, self._service.capacity(), self._batch, flight.free)
-                    wanted = {name: n for name, n in self._capacities().items() if n > 0}
+                    most = self._most(pool, flight)
+                    wanted = self._wanted(pool)
                     if most <= 0 or not wanted or machine.state is not State.RUNNING:
                         await anyio.sleep(short)
                         short = min(short * 2, self._backend.poll)
                         continue
                     short = SHORTEST
-                    quiet = not len(flight)
+                    quiet = not len(flight) and not self.held_back
                     asked = keeper.clock()
                     claimed = await self._claim(wanted, most)
                     if claimed.leases:
                         pool.add(claimed.leases, keeper.ends(asked))
-                    elif quiet and not claimed.more and await self._done(until, claimed):
+                    elif claimed.more:  # all were expired: a turn without a break so far
+                        await checkpoint()
+                    elif quiet and await self._done(until, claimed):
                         return
                     trouble = 0.0
                 except (Fatal, BackendClosed):
@@ -122,12 +128,27 @@ class Fetcher:
                     bus.emit(BackendTroubled("claim", error, trouble))
                     await anyio.sleep(trouble * random.uniform(0.8, 1.2))  # noqa: S311
 
+    def _most(self, pool: Pool, flight: Flight) -> int:
+        # What was claimed and has not begun will take its place in the stack yet.
+        room = self._service.capacity() - len(pool.waiting)
+        return min(pool.free, room, self._batch, flight.free)
+
+    def _wanted(self, pool: Pool) -> Mapping[str, int]:
+        waiting = Counter(run.record.name for run in pool.waiting)
+        capacities = self._capacities()
+        wanted = {name: n - waiting[name] for name, n in capacities.items() if n > waiting[name]}
+        self.held_back = len(wanted) < len(capacities)
+        return wanted
+
     async def _claim(self, wanted: Mapping[str, int], most: int) -> Claimed:
         """Claim; `stop` leaves the fetcher alone meanwhile, which is cheaper than a shield."""
         self._claiming = True
         self.poll.begin()
         try:
             claimed = await self._backend.claim(self._claimant, wanted, most)
+        except BaseException:
+            self.poll.hint()  # the hint that led here still stands
+            raise
         finally:
             self._claiming = False
         self.poll.end(claimed)

@@ -27,15 +27,19 @@ class Meaning(Enum):
     STOP = "SystemExit, KeyboardInterrupt or the like: the program should end"
 
 
-def meaning_of(error: BaseException, run: Run) -> Meaning:
-    """Tell what *error*, raised by the handler of *run*, means; to be asked in its consumer."""
+def meaning_of(error: BaseException, run: Run | None = None) -> Meaning:
+    """
+    Tell what *error*, raised by the handler of *run*, means; to be asked where it is caught.
+
+    Without *run*: raised by other code of the user's, such as a listener.
+    """
     cancelled = anyio.get_cancelled_exc_class()
     stops: BaseException | None = None if isinstance(error, cancelled) else error
     if isinstance(error, BaseExceptionGroup):
         stops, _ = error.split(lambda one: not isinstance(one, (Exception, cancelled)))
     if stops is not None:
         return Meaning.STOP
-    if run.reason is not None:
+    if run is not None and run.reason is not None:
         return Meaning.REASON
     if anyio.current_effective_deadline() == float("-inf"):
         return Meaning.ENCLOSING

@@ -78,9 +78,11 @@ class Pool:
         self._ticker = ticker
         self._bus = bus
         self._clock = loop_clock()
-        self._todo: deque[Run] = deque()
+        self.waiting: deque[Run] = deque()
+        """Claimed, and not begun; read-only for others."""
         self._parked: list[anyio.Event] = []
         self._crew: TaskGroup | None = None
+        self._given_up: set[Run] = set()
         self._consumers = 0
         self._looking = 0
         self._closed = False
@@ -104,7 +106,7 @@ class Pool:
             run.lease_ends = lease_ends
         self._flight.add(runs)
         self.active += len(runs)
-        self._todo.extend(runs)
+        self.waiting.extend(runs)
         if self._ticker.parked:
             self._ticker.wake()
         if self._closed:
@@ -113,7 +115,7 @@ class Pool:
 
     def _call_up(self, most: int) -> None:
         """Get up to *most* more consumers going: wake parked ones, then start new ones."""
-        for _ in range(min(most, len(self._todo)) - self._looking):
+        for _ in range(min(most, len(self.waiting)) - self._looking):
             if self._parked:
                 self._parked.pop().set()
             elif self._consumers < self._job.concurrency and self._crew is not None:
@@ -136,7 +138,7 @@ class Pool:
 
     async def _work(self, scope: anyio.CancelScope) -> bool:  # noqa: C901 - the hot loop, in one frame
         """Take tasks until *scope* is cancelled; answer whether this consumer is still good."""
-        todo, clock = self._todo, self._clock
+        todo, clock = self.waiting, self._clock
         call, limit = self._job.service.call, self._job.deadline
         count, pause = 0, clock() + PAUSE_SECONDS
         while True:
@@ -182,7 +184,7 @@ class Pool:
             await checkpoint()
         finally:
             self._looking -= 1
-        if not self._todo and not self._closed:
+        if not self.waiting and not self._closed:
             await self._park()
 
     async def _park(self) -> None:
@@ -215,7 +217,8 @@ class Pool:
         self._end(Entry(run, write, seconds, None))
 
     def _end(self, entry: Entry) -> None:
-        self._settler.put(entry)
+        if entry.run not in self._given_up:
+            self._settler.put(entry)
         self.active -= 1
         if self._freed is not None:
             self._freed.set()
@@ -269,14 +272,15 @@ class Pool:
             event.set()
 
     def _release_waiting(self) -> None:
-        while self._todo:
-            run = self._todo.popleft()
+        while self.waiting:
+            run = self.waiting.popleft()
             run.cancel(CancelReason.DRAIN)
             self._failed(run, StrayCancellation())
 
     def give_up(self) -> list[Run]:
         """Give running tasks back although their handlers go on; answer them."""
         stuck = [run for run in self._flight.snapshot() if run.scope is not None]
+        self._given_up.update(stuck)
         for run in stuck:
             run.scope = None
             lease = run.record

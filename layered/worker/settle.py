@@ -19,6 +19,9 @@ from layered.worker.outcome import Write
 
 log = logging.getLogger("layered.worker")
 
+MOST_REFUSALS = 8
+"""Errors that are no `BackendError`, after which an end counts as impossible to write."""
+
 
 @attrs.define(eq=False)
 class Entry:
@@ -28,6 +31,7 @@ class Entry:
     write: Write
     seconds: float
     error: BaseException | None
+    refusals: int = 0
 
 
 class Settler:
@@ -36,7 +40,9 @@ class Settler:
 
     There is no timer: a batch is what arrived during the previous write. A
     write that fails is tried again until the run's lease ends; then the
-    run counts as stale, and the task runs again elsewhere.
+    run counts as stale, and the task runs again elsewhere. One that the
+    backend chokes on, rather than being away, is given up sooner: it would
+    be renewed, and hold up the others, for ever.
 
     Args:
         backend: The store.
@@ -132,11 +138,12 @@ class Settler:
                 log.warning("%s of %d tasks failed for good: %s", operation, len(entries), error)
                 break
             except Exception as error:
+                self._bus.emit(BackendTroubled(operation, error, delay))
                 if not isinstance(error, BackendError):
                     log.exception("%s of %d tasks failed", operation, len(entries))
-                    if await self._one_by_one(operation, write, entries):
+                    entries = await self._one_by_one(write, entries)
+                    if not entries:
                         return
-                self._bus.emit(BackendTroubled(operation, error, delay))
                 await anyio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load
                 delay = min(delay * 2, 1.0)
                 entries = self._still_leased(entries)
@@ -149,21 +156,28 @@ class Settler:
 
     async def _one_by_one(
         self,
-        operation: str,
         write: Callable[[Any], Awaitable[Sequence[Answer]]],
         entries: list[Entry],
-    ) -> bool:
-        """Keep one entry that the backend chokes on from holding up the others."""
-        if len(entries) == 1:
-            return False
+    ) -> list[Entry]:
+        """Write each entry alone, and answer those that failed: one must not hold up the others."""
+        failed: list[Entry] = []
         for entry in entries:
-            await self._write(operation, write, [entry])
-        return True
+            try:
+                answers = await write([entry.write])
+            except Exception as error:  # noqa: BLE001 - told by the caller, and tried again
+                entry.refusals += not isinstance(error, BackendError)
+                failed.append(entry)
+            else:
+                self._answered([entry], answers)
+        return failed
 
     def _still_leased(self, entries: list[Entry]) -> list[Entry]:
         now = self._clock()
-        kept = [entry for entry in entries if entry.run.lease_ends > now]
-        over = [entry for entry in entries if entry.run.lease_ends <= now]
+        kept: list[Entry] = []
+        over: list[Entry] = []
+        for entry in entries:
+            good = entry.run.lease_ends > now and entry.refusals < MOST_REFUSALS
+            (kept if good else over).append(entry)
         for entry in over:
             self._lost(entry)
         self._flight.land([entry.run for entry in over])

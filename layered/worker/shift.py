@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -15,6 +16,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from layered.backend import Claimant
+from layered.errors import WrongState
 from layered.service.clock import loop_clock
 from layered.task import CancelReason
 from layered.worker.events import Bus, StateChanged
@@ -22,6 +24,7 @@ from layered.worker.fetcher import Fetcher, Until
 from layered.worker.flight import Flight
 from layered.worker.housekeeping import Housekeeper
 from layered.worker.keeper import Keeper
+from layered.worker.meaning import Meaning, meaning_of
 from layered.worker.plan import Plan
 from layered.worker.pool import Job, Pool
 from layered.worker.settle import Settler
@@ -52,6 +55,7 @@ class Shift:
         self._plan = plan
         self._until = until
         self._owns_process = owns_process
+        self.thread = threading.get_ident()
         settings, backend = plan.settings, plan.backend
         self.name = plan.name
         self.owner = f"{plan.name}/{socket.gethostname()}/{os.getpid()}/{uuid4().hex}"
@@ -73,12 +77,13 @@ class Shift:
             self.result_limit,
         )
         self._pool = Pool(job, self, self.flight, self._settler, self._ticker, self.bus)
-        self._pool.fatal = partial(self.fail, hurry=True)
+        self._pool.fatal = self.bus.fatal = partial(self.fail, hurry=True)
         max_run = None if plan.deadline is None else plan.deadline + settings.lease
         claimant = Claimant(backend.queue, self.owner, settings.lease, max_run)
         self._fetcher = Fetcher(
             backend, claimant, plan.handler.capacities, plan.service, settings.batch
         )
+        self._starting = anyio.CancelScope(shield=True)
         self._children: TaskGroup | None = None
         self._spawned = 0
         self._child_ended = anyio.Event()
@@ -91,11 +96,14 @@ class Shift:
         self.bus.emit(StateChanged(self.name, state))
 
     def _landed(self) -> None:
-        if self._until is not Until.STOPPED and not len(self.flight):
+        ended = self._until is not Until.STOPPED and not len(self.flight)
+        if ended or self._fetcher.held_back:  # a name may have capacity again
             self._fetcher.poll.hint()
 
     def stop(self) -> None:
         """Begin a drain; repeating it does nothing."""
+        if self.machine.state is State.PENDING:
+            self._starting.cancel()  # the store or a dependency may never answer
         if self.machine.state in {State.PENDING, State.RUNNING, State.PAUSED}:
             self.machine.move("stop")
             self._fetcher.stop()
@@ -119,17 +127,25 @@ class Shift:
         self, function: Callable[..., Awaitable[object]], *args: object, name: str | None
     ) -> None:
         """Run *function* beside the handlers; see `WorkerContext.spawn`."""
-        if self._children is not None:
-            self._spawned += 1
-            self._children.start_soon(self._child, function, args, name=name)
+        if self._children is None:
+            msg = f"worker {self.name!r} is {self.machine.state.value}: it runs no {function!r}"
+            raise WrongState(msg)
+        self._spawned += 1
+        self._children.start_soon(self._child, function, args, name=name)
 
     async def _child(
         self, function: Callable[..., Awaitable[object]], args: tuple[object, ...]
     ) -> None:
         try:
             await function(*args)
-        except Exception:
-            log.exception("worker %s: spawned %r failed", self.name, function)
+        except BaseException as error:
+            meaning = None if isinstance(error, Exception) else meaning_of(error)
+            if meaning is Meaning.ENCLOSING:
+                raise
+            if meaning is Meaning.STOP:
+                self.fail(error, hurry=True)
+            else:
+                log.exception("worker %s: spawned %r failed", self.name, function)
         finally:
             self._spawned -= 1
             self._child_ended.set()
@@ -158,7 +174,7 @@ class Shift:
 
     async def _shielded(self) -> None:
         try:
-            with anyio.CancelScope(shield=True):
+            with self._starting:
                 await self.backend.check()
                 async with self._plan.handler.opened():
                     await self._work()
@@ -172,8 +188,9 @@ class Shift:
             self._ended.set()
 
     async def _work(self) -> None:
-        if self.machine.state is State.PENDING:
-            self.machine.move("run")
+        if self.machine.state is not State.PENDING:  # stopped meanwhile
+            return
+        self.machine.move("run")
         async with anyio.create_task_group() as services:
             services.start_soon(self._settler.run)
             services.start_soon(self._keeper.run)
@@ -183,6 +200,7 @@ class Shift:
                 self._pool.start(crew)
                 async with anyio.create_task_group() as self._children:
                     await self._until_drained(crew)
+                self._children = None
             await self._finish(services)
 
     async def _until_drained(self, crew: TaskGroup) -> None:
