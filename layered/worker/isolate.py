@@ -16,6 +16,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, TypeVar
 
+from layered.errors import StrayCancellation
+
+LEFT = "the handler raised GeneratorExit, which is for coroutines that are closed"
+
 T = TypeVar("T")
 
 
@@ -27,6 +31,10 @@ def first_step(
 
     Returns:
         ``(None, result)`` if it ended, else the coroutine and what it yielded.
+
+    Raises:
+        StrayCancellation: for a `GeneratorExit` of the handler's own: the
+            consumer would take it for its own end.
     """
     awaitable = call(request)
     coroutine = awaitable if type(awaitable) is types.CoroutineType else _wait_for(awaitable)
@@ -34,6 +42,8 @@ def first_step(
         return coroutine, coroutine.send(None)
     except StopIteration as stop:
         return None, stop.value
+    except GeneratorExit as error:
+        raise StrayCancellation(LEFT) from error
 
 
 async def _wait_for(awaitable: Awaitable[T]) -> T:
@@ -61,5 +71,7 @@ def drive(
             yielded = run(go_on, value)
         except StopIteration as stop:
             return stop.value
+        except GeneratorExit as error:
+            raise StrayCancellation(LEFT) from error
         finally:
             del value

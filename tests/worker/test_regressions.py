@@ -339,3 +339,23 @@ async def test_fetch_of_expired_tasks_lets_others_run(
         group.cancel_scope.cancel()
 
     assert turns >= 50
+
+
+@pytest.mark.parametrize("turns", [0, 1], ids=["at once", "later"])
+async def test_generator_exit_of_a_handler_fails_its_task_and_spares_the_worker(
+    world: World, turns: int
+) -> None:
+    """A consumer must not take it for its own end."""
+
+    async def handler(email: Email) -> None:
+        for _ in range(turns):
+            await anyio.lowlevel.checkpoint()
+        if email.to == "bad":
+            raise GeneratorExit
+
+    bad = await world.storage.push(Email("bad"))
+    good = await world.storage.push(Email())
+
+    await world.builder(concurrency=1).build(handler).run(burst=True)
+
+    assert await world.statuses(bad.id, good.id) == [Status.DEAD, Status.DONE]
