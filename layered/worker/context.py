@@ -117,7 +117,7 @@ class WorkerContext:
         Cancellation:
             Cancelled when a drain's grace is over.
         """
-        self._in_loop(partial(self._shift.spawn, function, *args, name=name))
+        self._in_loop(partial(self._shift.children.spawn, function, args, name))
 
     def emit(self, event: object) -> None:
         """Tell the worker's listeners of *event*."""

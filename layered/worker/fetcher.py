@@ -124,9 +124,13 @@ class Fetcher:
                     raise
                 except Exception as error:  # noqa: BLE001 - the store's or a layer's; waited out
                     trouble = min(max(trouble * 2, 0.05), 60.0)
-                    log.warning("fetching from queue %r failed: %s", self._claimant.queue, error)
-                    bus.emit(BackendTroubled("claim", error, trouble))
-                    await anyio.sleep(trouble * random.uniform(0.8, 1.2))  # noqa: S311
+                    await self._wait_out(error, trouble, bus)
+
+    async def _wait_out(self, error: Exception, delay: float, bus: Bus) -> None:
+        log.warning("fetching from queue %r failed: %s", self._claimant.queue, error)
+        bus.emit(BackendTroubled("claim", error, delay))
+        if not self._stopping:  # told during the claim, when the scope was left alone
+            await anyio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load
 
     def _most(self, pool: Pool, flight: Flight) -> int:
         # What was claimed and has not begun will take its place in the stack yet.

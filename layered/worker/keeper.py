@@ -88,7 +88,10 @@ class Keeper:
                     await self._keep_connected(post)
 
         limiter = anyio.CapacityLimiter(1)
-        await anyio.to_thread.run_sync(anyio.run, main, limiter=limiter, abandon_on_cancel=True)
+        try:
+            await anyio.to_thread.run_sync(anyio.run, main, limiter=limiter, abandon_on_cancel=True)
+        finally:
+            self._stop()  # whoever cancels this leaves no thread behind that renews
 
     async def _keep_connected(self, post: Callable[[Callable[[], object]], object]) -> None:
         """Keep with a connection of this thread's own, opened again until that succeeds."""

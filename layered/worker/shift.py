@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
 import threading
-import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
 from uuid import uuid4
@@ -16,15 +14,15 @@ import anyio
 from anyio.abc import TaskGroup
 
 from layered.backend import Claimant
-from layered.errors import WrongState
 from layered.service.clock import loop_clock
 from layered.task import CancelReason
+from layered.worker import stuck
+from layered.worker.children import Children
 from layered.worker.events import Bus, StateChanged
 from layered.worker.fetcher import Fetcher, Until
 from layered.worker.flight import Flight
 from layered.worker.housekeeping import Housekeeper
 from layered.worker.keeper import Keeper
-from layered.worker.meaning import Meaning, meaning_of
 from layered.worker.plan import Plan
 from layered.worker.pool import Job, Pool
 from layered.worker.settle import Settler
@@ -33,8 +31,8 @@ from layered.worker.ticker import Ticker
 
 log = logging.getLogger("layered.worker")
 
-STUCK_STATUS = 70
-"""Exit status of a process whose handlers would not end (EX_SOFTWARE of sysexits.h)."""
+LEAST_GRACE = 0.1
+"""Seconds that every phase of a drain has, however short `cancel_grace` is."""
 
 
 class Shift:
@@ -77,16 +75,15 @@ class Shift:
             self.result_limit,
         )
         self._pool = Pool(job, self, self.flight, self._settler, self._ticker, self.bus)
-        self._pool.fatal = self.bus.fatal = partial(self.fail, hurry=True)
+        self._pool.fatal = self.bus.fatal = fatal = partial(self.fail, hurry=True)
+        self.children = Children(plan.name, fatal)
         max_run = None if plan.deadline is None else plan.deadline + settings.lease
         claimant = Claimant(backend.queue, self.owner, settings.lease, max_run)
         self._fetcher = Fetcher(
             backend, claimant, plan.handler.capacities, plan.service, settings.batch
         )
         self._starting = anyio.CancelScope(shield=True)
-        self._children: TaskGroup | None = None
-        self._spawned = 0
-        self._child_ended = anyio.Event()
+        self._cancel_grace = max(LEAST_GRACE, settings.cancel_grace)
         self._grace = anyio.CancelScope()
         self._error: BaseException | None = None
         self._ended = anyio.Event()
@@ -123,33 +120,6 @@ class Shift:
         else:
             self.stop()
 
-    def spawn(
-        self, function: Callable[..., Awaitable[object]], *args: object, name: str | None
-    ) -> None:
-        """Run *function* beside the handlers; see `WorkerContext.spawn`."""
-        if self._children is None:
-            msg = f"worker {self.name!r} is {self.machine.state.value}: it runs no {function!r}"
-            raise WrongState(msg)
-        self._spawned += 1
-        self._children.start_soon(self._child, function, args, name=name)
-
-    async def _child(
-        self, function: Callable[..., Awaitable[object]], args: tuple[object, ...]
-    ) -> None:
-        try:
-            await function(*args)
-        except BaseException as error:
-            meaning = None if isinstance(error, Exception) else meaning_of(error)
-            if meaning is Meaning.ENCLOSING:
-                raise
-            if meaning is Meaning.STOP:
-                self.fail(error, hurry=True)
-            else:
-                log.exception("worker %s: spawned %r failed", self.name, function)
-        finally:
-            self._spawned -= 1
-            self._child_ended.set()
-
     async def run(self) -> None:
         """
         Work until told to stop, or until the work is done.
@@ -176,8 +146,8 @@ class Shift:
         try:
             with self._starting:
                 await self.backend.check()
-                async with self._plan.handler.opened():
-                    await self._work()
+                async with anyio.create_task_group() as beside:
+                    await self._work_opened(beside)
         except BaseException as error:
             self.fail(error)
             if not isinstance(error, Exception):
@@ -187,10 +157,40 @@ class Shift:
                 self.machine.move("ended")
             self._ended.set()
 
-    async def _work(self) -> None:
+    async def _work_opened(self, beside: TaskGroup) -> None:
+        try:
+            async with self._plan.handler.opened():
+                await self._work_in(beside)
+        except Exception as error:  # noqa: BLE001 - the user's own; raised by `run`, in no group
+            self.fail(error)
+
+    async def _work_in(self, beside: TaskGroup) -> None:
+        """
+        Work in a task of *beside*, out of reach of what holds the dependencies open.
+
+        A dependency with a task group of its own that fails cancels who holds
+        it, and may not take the settling of tasks with it.
+        """
         if self.machine.state is not State.PENDING:  # stopped meanwhile
             return
         self.machine.move("run")
+        worked = anyio.Event()
+        beside.start_soon(self._work, worked)
+        try:
+            await worked.wait()
+        except anyio.get_cancelled_exc_class():
+            self.hurry()
+            with anyio.CancelScope(shield=True):
+                await worked.wait()
+            raise
+
+    async def _work(self, worked: anyio.Event) -> None:
+        try:
+            await self._with_services()
+        finally:
+            worked.set()
+
+    async def _with_services(self) -> None:
         async with anyio.create_task_group() as services:
             services.start_soon(self._settler.run)
             services.start_soon(self._keeper.run)
@@ -198,9 +198,10 @@ class Shift:
             services.start_soon(self.bus.run)
             async with anyio.create_task_group() as crew:
                 self._pool.start(crew)
-                async with anyio.create_task_group() as self._children:
+                async with anyio.create_task_group() as children:
+                    self.children.start(children)
                     await self._until_drained(crew)
-                self._children = None
+                self.children.start(None)
             await self._finish(services)
 
     async def _until_drained(self, crew: TaskGroup) -> None:
@@ -229,60 +230,42 @@ class Shift:
 
     async def _drain(self, fetched: anyio.Event) -> None:
         """Go on after `stop`: the last claim → grace → cancel → wait for the cancelled."""
-        settings = self._plan.settings
-        with anyio.move_on_after(settings.cancel_grace):
+        with anyio.move_on_after(self._cancel_grace):
             await fetched.wait()
         self._fetcher.abandon()
         with self._grace:
-            with anyio.move_on_after(settings.grace):
+            with anyio.move_on_after(self._plan.settings.grace):
                 await self._quiet()
         self._pool.cancel(CancelReason.DRAIN)
-        if self._children is not None:
-            self._children.cancel_scope.cancel()
-        with anyio.move_on_after(settings.cancel_grace, shield=True):
-            await self._pool.idle()
-        if self._pool.active:
+        self.children.cancel()
+        with anyio.move_on_after(self._cancel_grace, shield=True):
+            await self._quiet()
+        if self._pool.active or self.children.running:
             await self._give_up_on_stuck()
 
     async def _quiet(self) -> None:
         await self._pool.idle()
-        while self._spawned:
-            self._child_ended = anyio.Event()
-            await self._child_ended.wait()
+        await self.children.quiet()
 
     async def _give_up_on_stuck(self) -> None:
         """Give back the tasks of handlers that swallow cancellation; end the process if ours."""
-        stuck = self._pool.give_up()
-        for run in stuck:
-            log.critical(
-                "worker %s: task %s %s does not end though cancelled; it was given back",
-                self.name,
-                run.record.name,
-                run.record.id,
-            )
-        if not self._owns_process:
-            return
-        with anyio.move_on_after(self._plan.settings.cancel_grace, shield=True):
-            await self.flight.empty()
-        for thread, frame in sys._current_frames().items():  # noqa: SLF001 - public
-            log.critical("thread %s:\n%s", thread, "".join(traceback.format_stack(frame)))
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(STUCK_STATUS)
+        stuck.report(self.name, self._pool.give_up(), self.children.running)
+        if self._owns_process:
+            with anyio.move_on_after(self._cancel_grace, shield=True):
+                await self.flight.empty()
+            stuck.end_process()
 
     async def _finish(self, services: TaskGroup) -> None:
         """Flush settles → stop the keeper → hand over the last events; each limited."""
-        limit = max(0.1, self._plan.settings.cancel_grace)
         self._settler.close()
-        with anyio.move_on_after(limit):
+        with anyio.move_on_after(self._cancel_grace):
             await self.flight.empty()
         if len(self.flight):
             log.error("worker %s: %d tasks could not be settled", self.name, len(self.flight))
         self._keeper.stop()
         self.machine.move("ended")
         self.bus.close()
-        with anyio.move_on_after(limit):
+        with anyio.move_on_after(self._cancel_grace):
             await self.bus.closed.wait()
         services.cancel_scope.cancel()
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from layered.errors import WrongState
 from layered.service.clock import loop_runs
@@ -114,6 +115,7 @@ class Worker(Generic[A, R]):
             raise TypeError(msg)
 
         async def wait_and_drain() -> None:
+            await checkpoint()  # with eager tasks this would begin before the worker does
             try:
                 await stop()
             except Exception as error:  # noqa: BLE001 - the user's own; raised by `run`

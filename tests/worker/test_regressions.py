@@ -1,13 +1,15 @@
 """Faults that a review found: each test failed before its fix."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import anyio
 import pytest
 
 from layered import (
     CancelReason,
+    Depends,
     MemoryStorage,
     Router,
     Status,
@@ -97,7 +99,7 @@ async def test_spawn_is_refused_before_the_worker_runs(
         group.start_soon(worker.run)
         await anyio.wait_all_tasks_blocked()
 
-        with pytest.raises(WrongState, match="is pending: it runs no"):
+        with pytest.raises(WrongState, match="does not run: it can start no"):
             worker.context.spawn(anyio.sleep_forever)
 
         worker.context.stop()
@@ -359,3 +361,109 @@ async def test_generator_exit_of_a_handler_fails_its_task_and_spares_the_worker(
     await world.builder(concurrency=1).build(handler).run(burst=True)
 
     assert await world.statuses(bad.id, good.id) == [Status.DEAD, Status.DONE]
+
+
+async def test_dependency_whose_task_group_fails_ends_the_worker_with_a_drain(
+    world: World,
+) -> None:
+    """A worker-scoped dependency that breaks may not take the settling of tasks with it."""
+    broken, started = anyio.Event(), anyio.Event()
+
+    async def breaks() -> None:
+        await broken.wait()
+        msg = "the client's own loop ended"
+        raise LookupError(msg)
+
+    async def client() -> AsyncIterator[str]:
+        async with anyio.create_task_group() as group:
+            group.start_soon(breaks)
+            yield "client"
+
+    async def send(email: Email, it: Annotated[str, Depends(client, scope="worker")]) -> None:
+        if email.to == "long":
+            started.set()
+            await anyio.sleep_forever()
+
+    done = await world.storage.push(Email())
+    long = await world.storage.push(Email("long"))
+    raised: list[BaseException] = []
+
+    async def run() -> None:
+        try:
+            await world.builder().build(send).run()
+        except ExceptionGroup as group:
+            raised.extend(group.exceptions)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        await started.wait()
+        broken.set()
+
+    record = await world.storage.get(long.id)
+    assert record is not None
+    assert [str(one) for one in raised] == ["the client's own loop ended"]
+    assert await world.statuses(done.id) == [Status.DONE]
+    assert (record.status, record.attempt) == (Status.READY, 0)
+
+
+async def test_dependency_that_cannot_be_set_up_is_raised_as_it_is(world: World) -> None:
+    """In no group, and nothing was claimed."""
+    refused = ConnectionError("no such host")
+
+    async def client() -> str:
+        raise refused
+
+    async def send(email: Email, it: Annotated[str, Depends(client, scope="worker")]) -> None: ...
+
+    pushed = await world.storage.push(Email())
+
+    with pytest.raises(ConnectionError) as raised:
+        await world.builder().build(send).run()
+
+    assert raised.value is refused
+    assert await world.statuses(pushed.id) == [Status.READY]
+
+
+@pytest.mark.virtual_time
+async def test_drain_with_no_cancel_grace_still_lets_handlers_end(world: World) -> None:
+    """Being cancelled takes a turn of the loop; without it every handler would be stuck."""
+    cleaned: list[str] = []
+
+    async def send(email: Email) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cleaned.append(email.to)
+
+    await world.storage.push(Email())
+    worker = world.builder(grace=0.0, cancel_grace=0.0).build(send)
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run)
+        await anyio.sleep(1)
+        worker.context.stop()
+
+    assert cleaned == ["ada@example.org"]
+
+
+@pytest.mark.virtual_time
+async def test_spawned_child_that_swallows_cancellation_is_reported(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A drain says what it waits for."""
+    stubborn = anyio.Event()
+
+    async def child() -> None:
+        with anyio.CancelScope(shield=True):
+            await stubborn.wait()
+
+    async def send(email: Email, ctx: WorkerContext) -> None:
+        ctx.spawn(child)
+        ctx.stop()
+
+    await world.storage.push(Email())
+    async with anyio.create_task_group() as group:
+        group.start_soon(world.builder(grace=2.0, cancel_grace=1.0).build(send).run)
+        await anyio.sleep(10)
+        stubborn.set()
+
+    assert "1 spawned functions do not end" in caplog.text
