@@ -425,7 +425,9 @@ async def test_dependency_that_cannot_be_set_up_is_raised_as_it_is(world: World)
 
 
 @pytest.mark.virtual_time
-async def test_drain_with_no_cancel_grace_still_lets_handlers_end(world: World) -> None:
+async def test_drain_with_no_cancel_grace_still_lets_handlers_end(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     """Being cancelled takes a turn of the loop; without it every handler would be stuck."""
     cleaned: list[str] = []
 
@@ -443,6 +445,7 @@ async def test_drain_with_no_cancel_grace_still_lets_handlers_end(world: World) 
         worker.context.stop()
 
     assert cleaned == ["ada@example.org"]
+    assert "does not end though cancelled" not in caplog.text
 
 
 @pytest.mark.virtual_time
