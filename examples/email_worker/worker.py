@@ -7,6 +7,7 @@ FOLDER holds, through the mail server on PORT, until nothing is left.
 
 from __future__ import annotations
 
+import logging
 import os
 import pathlib
 import sys
@@ -114,4 +115,5 @@ async def run(folder: pathlib.Path, server: MailServer) -> None:
 
 if __name__ == "__main__":
     loop = os.environ.get("LOOP", "asyncio")
+    logging.basicConfig(filename=pathlib.Path(sys.argv[1]) / "worker.log")  # the terminal is taken
     anyio.run(run, pathlib.Path(sys.argv[1]), MailServer(int(sys.argv[2])), backend=loop)

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import attrs
+from attrs.validators import ge
 
 from layered.task import JSON, Fence, Lease, Status
 
@@ -223,10 +224,13 @@ class Limits:
         keep_dead: Seconds that dead tasks are kept.
         tombstone: Seconds that a pruned task's id and state stay, counted
             from its end, so that late and repeated writes are still answered.
+
+    Raises:
+        ValueError: if one is less than 0.
     """
 
-    payload: int = 1 << 20
-    result: int = 1 << 20
-    keep_done: float = 24 * 3600.0
-    keep_dead: float = 30 * 24 * 3600.0
-    tombstone: float = 600.0
+    payload: int = attrs.field(default=1 << 20, validator=ge(0))
+    result: int = attrs.field(default=1 << 20, validator=ge(0))
+    keep_done: float = attrs.field(default=24 * 3600.0, validator=ge(0))
+    keep_dead: float = attrs.field(default=30 * 24 * 3600.0, validator=ge(0))
+    tombstone: float = attrs.field(default=600.0, validator=ge(0))

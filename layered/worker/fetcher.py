@@ -127,7 +127,7 @@ class Fetcher:
                     await self._wait_out(error, trouble, bus)
 
     async def _wait_out(self, error: Exception, delay: float, bus: Bus) -> None:
-        log.warning("fetching from queue %r failed: %s", self._claimant.queue, error)
+        log.warning("fetching from queue %r failed: %r", self._claimant.queue, error)
         bus.emit(BackendTroubled("claim", error, delay))
         if not self._stopping:  # told during the claim, when the scope was left alone
             await anyio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load

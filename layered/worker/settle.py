@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import attrs
 
-from layered.backend import Answer, Backend, Release, Settle, Verdict
+from layered.backend import Answer, Backend, Dead, Release, Retry, Settle, Verdict
 from layered.errors import BackendClosed, BackendError, Fatal
 from layered.task import Run, Settling, Status
 from layered.worker.events import BackendTroubled, Bus, TaskEnded, TaskStale
@@ -18,6 +18,9 @@ from layered.worker.flight import Flight
 from layered.worker.outcome import Write
 
 log = logging.getLogger("layered.worker")
+
+MOST_LOGGED = 500
+"""Characters of an error's message that are logged."""
 
 MOST_REFUSALS = 8
 """Errors that are no `BackendError`, after which an end counts as impossible to write."""
@@ -32,6 +35,15 @@ class Entry:
     seconds: float
     error: BaseException | None
     refusals: int = 0
+
+
+def _log_dead(entry: Entry) -> None:
+    """Say that a task has failed for good: the one end that somebody should look at."""
+    write, record = entry.write, entry.run.record
+    if isinstance(write, Settle) and isinstance(write.ending, (Dead, Retry)):
+        kind, message, _ = write.ending.failure
+        text = "task %s %s is dead after run %d: %s: %r"
+        log.error(text, record.name, record.id, entry.run.attempt, kind, message[:MOST_LOGGED])
 
 
 class Settler:
@@ -188,7 +200,10 @@ class Settler:
         for entry, answer in zip(entries, answers, strict=True):
             if answer.verdict is Verdict.STALE:
                 self._lost(entry)
-            elif tell and answer.status is not None:
+                continue
+            if answer.status is Status.DEAD:
+                _log_dead(entry)
+            if tell and answer.status is not None:
                 self._tell(entry, answer.status)
         self._flight.land([entry.run for entry in entries])
 

@@ -161,6 +161,31 @@ async def test_sqlite_tells_a_damaged_file(tmp_path: Path) -> None:
     assert "damaged" in str(caught.value)
 
 
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
+async def test_sqlite_refuses_to_write_to_a_file_that_is_gone(
+    tmp_path: Path, replaced: bool
+) -> None:
+    """SQLite itself would go on: every push would be accepted, and lost."""
+    path, kept = tmp_path / "tasks.db", tmp_path / "kept.db"
+    async with SqliteStorage(path, str) as storage:
+        first = await storage.push("x")
+        path.rename(kept)
+        if replaced:
+            path.touch()
+
+        with pytest.raises(Fatal, match="another file" if replaced else "removed"):
+            await storage.push("y")
+
+        kept.rename(path)
+        second = await storage.push("z")
+
+    async with SqliteStorage(path, str) as storage:
+        assert [one and one.payload for one in await storage.fetch([first.id, second.id])] == [
+            b'"x"',
+            b'"z"',
+        ]
+
+
 async def test_sqlite_check_finds_a_removed_file(tmp_path: Path) -> None:
     """Writes to a removed file would vanish with the process."""
     path = tmp_path / "tasks.db"

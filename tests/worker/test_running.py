@@ -40,8 +40,10 @@ async def test_worker_runs_a_pushed_task_and_keeps_its_result(world: World) -> N
     assert [event.status for event in world.ended] == [Status.DONE]
 
 
-async def test_task_that_raises_is_dead_after_one_run_and_keeps_its_error(world: World) -> None:
-    """Without a RetryLayer nothing is run again behind the user's back."""
+async def test_task_that_raises_is_dead_after_one_run_and_keeps_its_error(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a RetryLayer nothing is run again behind the user's back; the log says so."""
     runs = []
 
     async def send(email: Email) -> None:
@@ -60,6 +62,7 @@ async def test_task_that_raises_is_dead_after_one_run_and_keeps_its_error(world:
     ]
     assert "no such host" in record.errors[0].traceback
     assert len(runs) == 1
+    assert f"task Email {pushed.id} is dead after run 1: ConnectionError: 'no such" in caplog.text
 
 
 @pytest.mark.virtual_time

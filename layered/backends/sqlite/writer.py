@@ -8,6 +8,7 @@ one sync of the disk.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,9 @@ from layered.backends.sqlite.connection import BUSY
 from layered.backends.sqlite.faults import translate
 from layered.backends.sqlite.job import EffectRaised, Job
 from layered.backends.sqlite.lane import Lane
+from layered.errors import Fatal
+
+_WAY_OUT = "nothing was stored; put it back, or close the storage and open it again"
 
 
 class Writer(Lane):
@@ -31,13 +35,34 @@ class Writer(Lane):
     """
 
     _durable = True
+    _file: tuple[int, int] | None = None
 
     def serve(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> None:
         """Commit *jobs*, in order, in as few transactions as may be."""
+        if problem := self._misplaced():
+            for job in jobs:
+                job.error = Fatal(problem)
+            return
         for group in _groups(jobs):
             if len(group) == 1 or not self._commit_all(connection, group):
                 for job in group:
                     self._commit(connection, job)
+
+    def _misplaced(self) -> str | None:
+        """
+        Say whether the file at the path is no longer the one that was opened.
+
+        SQLite would go on writing to a file that nobody can open any more:
+        every write would be accepted, and lost.
+        """
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 - once a commit, at a third of the time
+        except OSError as error:
+            return f"writing to {self.path!r}: the file was removed ({error.strerror}); {_WAY_OUT}"
+        self._file = self._file or (found.st_dev, found.st_ino)
+        if self._file != (found.st_dev, found.st_ino):
+            return f"writing to {self.path!r}: another file is there by now; {_WAY_OUT}"
+        return None
 
     def disconnect(self) -> None:
         """See `Lane.disconnect`; a new connection is durable again."""
