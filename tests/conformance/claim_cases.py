@@ -206,6 +206,27 @@ async def a_claim_looks_at_a_bounded_number(storage: Storage[Any], clock: Clock)
 
 
 @case()
+async def a_claim_says_more_while_due_tasks_wait_to_be_promoted(
+    storage: Storage[Any], clock: Clock
+) -> None:
+    """A worker may end when a claim found nothing and there is no more: nothing due is left."""
+    expires = NOW + timedelta(seconds=2)
+    expired = [draft(delay=1.0, expires_at=expires) for _ in range(5)]
+    fine = draft(delay=1.5)
+    await storage.insert([*expired, fine])
+    clock.at += 5
+
+    found: list[str] = []
+    while True:
+        claimed = await claim(storage, most=2)
+        found += [lease.id for lease in claimed.leases]
+        if not claimed.leases and not claimed.more:
+            break
+
+    assert found == [fine.id]
+
+
+@case()
 async def concurrent_claimers_share_the_tasks(storage: Storage[Any], clock: Clock) -> None:
     """Eight claimers at once: every task is claimed, none twice in one epoch."""
     await storage.insert([draft() for _ in range(200)])

@@ -85,10 +85,11 @@ class Book:
                 leases.append(row.run(claimant, claim_id, mono))
                 self._running[row.draft.id] = row
                 left[row.draft.name] -= 1
-        more = len(leases) == most and self._index.has_ready(queue, wanted)
         due = self._index.next_due(queue, wanted)
-        next_due_in = None if due is None else (due - now) / 1e6
-        return Claimed(leases, more or examined == 2 * most, next_due_in)
+        # What is due and was not promoted for lack of room counts, too.
+        more = examined == 2 * most or (due is not None and due <= now)
+        more = more or (len(leases) == most and self._index.has_ready(queue, wanted))
+        return Claimed(leases, more, None if due is None else max(due - now, 0) / 1e6)
 
     def renew(self, item: Renew, lease: float, mono: float) -> Renewal:
         """Extend a lease."""
