@@ -16,7 +16,7 @@ from layered.errors import NewerVersion, StrayCancellation
 from layered.service import Service
 from layered.service.clock import loop_clock, scope_class
 from layered.task import CancelReason, Host, Kind, Lease, Run, Task
-from layered.worker.events import Bus, LateError, ResultDropped
+from layered.worker.events import Bus, LateError
 from layered.worker.flight import Flight
 from layered.worker.isolate import drive, first_step
 from layered.worker.meaning import Meaning, meaning_of, stray
@@ -211,10 +211,8 @@ class Pool:
         lease = run.record
         assert isinstance(lease, Lease)  # noqa: S101 - made in `add`
         write, dropped = write_of_value(run, lease, value, self._job.result_limit)
-        if dropped is not None:
-            self._bus.emit(ResultDropped(lease.id, lease.name, dropped))
         seconds = self._clock() - run.started if self._bus.active else 0.0
-        self._end(Entry(run, write, seconds, None))
+        self._end(Entry(run, write, seconds, None, dropped))
 
     def _end(self, entry: Entry) -> None:
         if entry.run not in self._given_up:

@@ -13,7 +13,7 @@ import attrs
 from layered.backend import Answer, Backend, Dead, Release, Retry, Settle, Verdict
 from layered.errors import BackendClosed, BackendError, Fatal
 from layered.task import Run, Settling, Status
-from layered.worker.events import BackendTroubled, Bus, TaskEnded, TaskStale
+from layered.worker.events import BackendTroubled, Bus, ResultDropped, TaskEnded, TaskStale
 from layered.worker.flight import Flight
 from layered.worker.outcome import Write
 
@@ -28,12 +28,13 @@ MOST_REFUSALS = 8
 
 @attrs.define(eq=False)
 class Entry:
-    """One run that has ended, what to write for it, and what it raised."""
+    """One run that has ended: what to write, what it raised, why its result is not stored."""
 
     run: Run
     write: Write
     seconds: float
     error: BaseException | None
+    dropped: str | None = None
     refusals: int = 0
 
 
@@ -209,6 +210,8 @@ class Settler:
 
     def _tell(self, entry: Entry, status: Status) -> None:
         record = entry.run.record
+        if entry.dropped is not None:
+            self._bus.emit(ResultDropped(record.id, record.name, entry.dropped))
         self._bus.emit(
             TaskEnded(record.id, record.name, entry.run.attempt, status, entry.seconds, entry.error)
         )

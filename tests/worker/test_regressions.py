@@ -20,7 +20,14 @@ from layered import (
     WrongState,
 )
 from layered.backend import Answer, Settle
-from layered.worker import State, TaskEnded, TaskStale
+from layered.worker import (
+    BackendTroubled,
+    ResultDropped,
+    State,
+    StateChanged,
+    TaskEnded,
+    TaskStale,
+)
 
 from .conftest import Email, World
 from .test_cancellation import _leaked_cancellation
@@ -470,3 +477,21 @@ async def test_spawned_child_that_swallows_cancellation_is_reported(
         stubborn.set()
 
     assert "1 spawned functions do not end" in caplog.text
+
+
+@pytest.mark.virtual_time
+async def test_dropped_result_is_told_when_the_end_is_durable(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event about a run that is not stored yet may turn out to be wrong."""
+
+    async def handler(email: Email) -> object:
+        return object()
+
+    failing(world, monkeypatch, "settle", Transient("locked"), Transient("still"))
+    await world.storage.push(Email())
+
+    await world.builder().build(handler).run(burst=True)
+
+    told = [type(one) for one in world.events if not isinstance(one, StateChanged)]
+    assert told == [BackendTroubled, BackendTroubled, ResultDropped, TaskEnded]
