@@ -41,7 +41,9 @@ async def test_push_of_the_same_id_stores_nothing_and_says_so() -> None:
     again = await storage.push("other", id=first.id.upper())
 
     assert again == Pushed(first.id, Status.READY)
-    assert (await storage.get(first.id)).payload == b'"hello"'  # type: ignore[union-attr]
+    record = await storage.get(first.id)
+    assert record is not None
+    assert record.payload == b'"hello"'
 
 
 @pytest.mark.parametrize(

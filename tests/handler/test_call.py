@@ -49,7 +49,7 @@ async def test_attempt_is_that_of_the_ledger_at_the_call() -> None:
 async def test_handler_gets_the_whole_task() -> None:
     """A parameter of type Task, with or without its type, is the task itself."""
 
-    async def send(email: Email, plain: Task, typed: Task[Email]) -> bool:  # type: ignore[type-arg]
+    async def send(email: Email, plain: Task, typed: Task[Email]) -> bool:  # type: ignore[type-arg]  # on purpose
         return plain is typed is task
 
     task = make_task()
@@ -115,7 +115,7 @@ async def test_star_parameters_stay_empty() -> None:
 async def test_unreadable_annotation_of_a_parameter_with_default_does_no_harm() -> None:
     """A default is as good as no annotation."""
 
-    async def send(email: Email, limit: "Unknown" = 5) -> int:  # type: ignore[name-defined]  # noqa: F821
+    async def send(email: Email, limit: "Unknown" = 5) -> int:  # type: ignore[name-defined]  # noqa: F821 - on purpose
         result: int = limit
         return result
 
@@ -133,7 +133,7 @@ class Tenant:
 
 class LazyTenant(Tenant):
     @classmethod
-    async def from_task(cls, task: Task[Any], /) -> "LazyTenant":  # type: ignore[override]
+    async def from_task(cls, task: Task[Any], /) -> "LazyTenant":  # type: ignore[override]  # on purpose
         return cls(task.metadata.get("tenant"))
 
 
@@ -255,7 +255,7 @@ async def takes_any(args: Any) -> None:
     """Take any arguments."""
 
 
-async def takes_unannotated(args) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+async def takes_unannotated(args) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - on purpose
     """Take any arguments."""
 
 
@@ -350,7 +350,7 @@ class Loose:
 
 
 class Untyped:
-    async def call(self, request, limit=5, **more):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201
+    async def call(self, request, limit=5, **more):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201 - on purpose
         return request
 
 
@@ -360,7 +360,7 @@ class ForAny:
 
 
 class ForUnknown:
-    async def call(self, request: "Unknown") -> object:  # type: ignore[name-defined]  # noqa: F821
+    async def call(self, request: "Unknown") -> object:  # type: ignore[name-defined]  # noqa: F821 - on purpose
         return request
 
 

@@ -50,7 +50,7 @@ class Factory:
 
 
 class Unhashable:
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # on purpose
 
     def __call__(self) -> str:
         return "unhashable"

@@ -66,7 +66,7 @@ async def takes_task(task: Task[Email]) -> None:
     """Take the task first."""
 
 
-async def takes_any_task(task: Task) -> None:  # type: ignore[type-arg]
+async def takes_any_task(task: Task) -> None:  # type: ignore[type-arg]  # on purpose
     """Take the task first."""
 
 
@@ -74,11 +74,11 @@ async def takes_list(numbers: list[str]) -> None:
     """Take another generic."""
 
 
-async def takes_local(email: "Unknown") -> None:  # type: ignore[name-defined]  # noqa: F821
+async def takes_local(email: "Unknown") -> None:  # type: ignore[name-defined]  # noqa: F821 - on purpose
     """Take a type that is nowhere."""
 
 
-async def takes_broken(email: "Email.nothing") -> None:  # type: ignore[name-defined]
+async def takes_broken(email: "Email.nothing") -> None:  # type: ignore[name-defined]  # on purpose
     """Take what is no expression."""
 
 
@@ -429,7 +429,7 @@ WANTED = [
         id="dependency without signature",
     ),
     pytest.param(
-        Annotated[str, Depends(42)],  # type: ignore[arg-type]
+        Annotated[str, Depends(42)],  # type: ignore[arg-type]  # on purpose
         "42 has no signature that can be read; give Depends a Python function",
         id="dependency that cannot be called",
     ),
@@ -439,7 +439,7 @@ WANTED = [
 def wanting(annotation: object, default: object = MISSING) -> Any:
     """Make a handler with a parameter 'it'."""
 
-    async def wants(email, it):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    async def wants(email, it):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - on purpose
         """Want something."""
 
     wants.__annotations__ = {"email": Email}
@@ -623,7 +623,7 @@ def test_too_many_generators_are_refused() -> None:
         names = [f"p{n}" for n in range(count)]
         keyword = inspect.Parameter.KEYWORD_ONLY
         first = inspect.Parameter("email", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        wants.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        wants.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # on purpose
             [
                 first,
                 *(
@@ -692,7 +692,7 @@ async def takes_both(args: Email | Sms) -> None:
             id="two branches",
         ),
         pytest.param(
-            Router().route(Email, takes_email).route(Sms, Router()),  # type: ignore[arg-type]
+            Router().route(Email, takes_email).route(Sms, Router()),  # type: ignore[arg-type]  # on purpose
             "the router has a router as its branch for Sms; add that one's routes to it",
             id="router in a router",
         ),
@@ -705,7 +705,7 @@ def test_router_is_refused(router: object, message: str) -> None:
 
 def test_problems_of_a_branch_are_those_of_its_handler() -> None:
     """The branch's own type is what its handler must take."""
-    router = Router().route(Email, takes_sms).route(Sms, takes_sms)  # type: ignore[arg-type]
+    router = Router().route(Email, takes_sms).route(Sms, takes_sms)  # type: ignore[arg-type]  # on purpose
 
     assert problems_of(router, args=Email | Sms) == [
         (

@@ -176,7 +176,7 @@ def test_stack_says_what_is_no_layer(layer: Any, problem: str) -> None:
 
 def test_stacks_show_their_layers() -> None:
     """Outermost first."""
-    stack = Stack(Identity(), ConcurrencyLimitLayer(2), layer_fn(Named))  # type: ignore[arg-type]
+    stack = Stack(Identity(), ConcurrencyLimitLayer(2), layer_fn(Named))  # type: ignore[arg-type]  # on purpose
 
     assert repr(stack) == "Stack(Identity(), ConcurrencyLimitLayer(limit=2), layer_fn(Named))"
     assert repr(ServiceBuilder.of(str, str).layer(Identity())) == "ServiceBuilder(Identity())"

@@ -347,7 +347,9 @@ async def test_error_of_the_worker_ends_the_wait_for_the_stop_signal(
     assert raised.value is error
 
 
-async def test_cancelling_a_task_that_has_ended_says_no(world: World) -> None:
+async def test_cancelling_a_task_that_has_ended_says_no(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What waits for its settle can no longer be cancelled."""
     answers: list[bool] = []
 
@@ -361,7 +363,7 @@ async def test_cancelling_a_task_that_has_ended_says_no(world: World) -> None:
         answers.extend(ctx.cancel(task_id) for ctx, task_id in contexts)
         return await real(items)
 
-    world.storage.settle = settle  # type: ignore[method-assign]
+    monkeypatch.setattr(world.storage, "settle", settle)
     pushed = await world.storage.push(Email())
 
     await world.builder().build(handler).run(burst=True)

@@ -169,8 +169,8 @@ async def test_unknown_name_is_left_alone_and_reported_once() -> None:
 
     await WorkerBuilder("w").backend(only_numbers).on_event(note).build(double).run(burst=True)
 
-    assert (await storage.get(email.id)).status is Status.READY  # type: ignore[union-attr]
-    assert (await storage.get(number.id)).status is Status.DONE  # type: ignore[union-attr]
+    records = await storage.fetch([email.id, number.id])
+    assert [one and one.status for one in records] == [Status.READY, Status.DONE]
     assert [one.names for one in events if isinstance(one, NamesUnknown)] == [["Email"]]
 
 
