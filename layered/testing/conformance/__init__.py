@@ -1,0 +1,1 @@
+"""Conformance suites: the rules that layers, backends, extractors and codecs keep."""
