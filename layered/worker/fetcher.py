@@ -115,7 +115,7 @@ class Fetcher:
                     claimed = await self._claim(wanted, most)
                     if claimed.leases:
                         pool.add(claimed.leases, keeper.ends(asked))
-                    elif claimed.more:  # all were expired: a turn without a break so far
+                    if claimed.leases or claimed.more:  # consumers first; a break every turn
                         await checkpoint()
                     elif quiet and await self._done(until, claimed):
                         return
