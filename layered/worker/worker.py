@@ -74,7 +74,7 @@ class Worker(Generic[A, R]):
                 nothing; tasks of the future stay.
             until_empty: End when no live task of this worker's names is
                 left in the queue: those of the future, and those that run
-                elsewhere, are waited for.
+                elsewhere, are waited for. Not together with *burst*.
             signals: Drain at the first SIGINT or SIGTERM, cancel at the
                 second; only in the main thread. A handler that will not
                 end, though cancelled, then ends the process, with status
@@ -83,6 +83,7 @@ class Worker(Generic[A, R]):
         Raises:
             Fatal: if the store cannot be used; what was in flight was
                 settled as far as possible.
+            ValueError: if both *burst* and *until_empty* are asked for.
             WrongState: if it runs already.
             SystemExit, KeyboardInterrupt: if a handler raised it; its task
                 was given back.
@@ -95,6 +96,12 @@ class Worker(Generic[A, R]):
         if self._shift is not None and self._shift.machine.state is not State.STOPPED:
             msg = f"worker {self.name!r} runs already: build another one to run two"
             raise WrongState(msg)
+        if burst and until_empty:
+            msg = (
+                f"worker {self.name!r}: run() ends by burst or by until_empty, got both; "
+                "until_empty waits for tasks of the future, burst leaves them"
+            )
+            raise ValueError(msg)
         until = Until.EMPTY if until_empty else Until.BURST if burst else Until.STOPPED
         shift = self._shift = Shift(self._plan, until, owns_process=signals)
         if not signals:

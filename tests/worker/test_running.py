@@ -130,6 +130,18 @@ async def test_burst_leaves_future_tasks_and_until_empty_waits_for_them(world: W
     assert 3590 < anyio.current_time() - started < 3700
 
 
+async def test_worker_refuses_burst_together_with_until_empty(world: World) -> None:
+    """They end at different times, so one of them would be without effect."""
+
+    async def send(email: Email) -> None: ...
+
+    worker = world.builder().build(send)
+
+    with pytest.raises(ValueError, match="by burst or by until_empty, got both"):
+        await worker.run(burst=True, until_empty=True)
+    await worker.run(burst=True)
+
+
 @pytest.mark.virtual_time
 async def test_worker_wakes_at_a_hint_without_waiting_for_the_poll(world: World) -> None:
     """A push in the same process is claimed at once."""
