@@ -1,4 +1,4 @@
-"""Storages of SQLite with one fault each; `tests.crash` shows that it finds them."""
+"""Storages of SQLite with one fault each; `tests.faults` shows that it finds them."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from typing_extensions import Unpack
 from layered import SqliteStorage, Status
 from layered.backend import Claimant
 from layered.backend.options import PushOptions
-from tests.crash.setting import Ledger, PlainUnit, Setting, Unit
+from tests.faults.setting import Ledger, PlainUnit, Setting, Unit
 
 AUDIT = """
 CREATE TABLE audit (task TEXT NOT NULL, what TEXT NOT NULL);

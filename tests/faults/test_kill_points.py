@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from layered.worker.builder import SettingsChange
-from tests.crash.processes import Crew, wait_until
-from tests.crash.setting import LOOPS, Setting, Unit
-from tests.crash.store import Row, Store
+from tests.faults.processes import Crew, wait_until
+from tests.faults.setting import LOOPS, Setting, Unit
+from tests.faults.store import Row, Store
 
 LEASE = 0.5
 EACH = 4
@@ -59,7 +59,7 @@ def test_a_task_runs_again_exactly_as_often_as_its_workers_were_lost(
     settings = [
         store.setting(
             loop=loop,
-            storage="tests.crash.storages:DeadlyStorage",
+            storage="tests.faults.storages:DeadlyStorage",
             numbers=SettingsChange(lease=LEASE, concurrency=1),
             one_by_one=True,  # so that each death takes one task along, and no other
             tell=(),

@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 import msgspec
 
-from tests.crash.setting import Setting, Told
+from tests.faults.setting import Setting, Told
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,7 +53,7 @@ class WorkerProcess:
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-W", "error", "-m", "tests.crash.program"),
+                    *(sys.executable, "-W", "error", "-m", "tests.faults.program"),
                     msgspec.json.encode(setting).decode(),
                 ],
                 cwd=ROOT,

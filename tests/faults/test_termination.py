@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from layered.worker.builder import SettingsChange
-from tests.crash.processes import Crew, WorkerProcess, wait_until
-from tests.crash.setting import LOOPS, PLAIN_STORAGE, Loop, PlainUnit, Unit
-from tests.crash.store import Row, Store
+from tests.faults.processes import Crew, WorkerProcess, wait_until
+from tests.faults.setting import LOOPS, PLAIN_STORAGE, Loop, PlainUnit, Unit
+from tests.faults.store import Row, Store
 
 SLACK = 2.0
 """Seconds for the rest, beyond both graces."""

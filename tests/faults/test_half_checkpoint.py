@@ -8,8 +8,8 @@ from pathlib import Path
 from anyio.from_thread import start_blocking_portal
 
 from layered import SqliteStorage
-from tests.crash.setting import PlainUnit, Unit
-from tests.crash.store import Store
+from tests.faults.setting import PlainUnit, Unit
+from tests.faults.store import Store
 
 
 def test_a_file_opens_after_a_kill_in_the_middle_of_a_checkpoint(

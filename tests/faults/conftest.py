@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.processes import Crew
-from tests.crash.store import Store, opened
+from tests.faults.processes import Crew
+from tests.faults.store import Store, opened
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def report(
 
 @pytest.fixture
 def chance(report: Callable[[str], None]) -> random.Random:
-    """Give a source of chance; CRASH_SEED in the environment repeats a run's choices."""
-    seed = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(1 << 32))
-    report(f"CRASH_SEED={seed}")
+    """Give a source of chance; FAULT_SEED in the environment repeats a run's choices."""
+    seed = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(1 << 32))
+    report(f"FAULT_SEED={seed}")
     return random.Random(seed)  # noqa: S311 - no secret

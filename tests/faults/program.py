@@ -1,4 +1,4 @@
-"""The worker process of the crash tests: ``python -m tests.crash.program SETTING``."""
+"""The worker process of the fault tests: ``python -m tests.faults.program SETTING``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import msgspec
 
 from layered import Middleware, Router, Service, Storage, Worker, WorkerBuilder
 from layered.worker import Event, StateChanged, TaskEnded, TaskReaped, TaskStale
-from tests.crash.deeds import handle, handle_plain
-from tests.crash.setting import Ledger, PlainUnit, Setting, Told, Unit
+from tests.faults.deeds import handle, handle_plain
+from tests.faults.setting import Ledger, PlainUnit, Setting, Told, Unit
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")

@@ -5,9 +5,9 @@ import signal
 import pytest
 
 from layered.worker.builder import SettingsChange
-from tests.crash.processes import Crew, WorkerProcess, wait_until
-from tests.crash.setting import LOOPS, PLAIN_STORAGE, Loop, Unit
-from tests.crash.store import Row, Store
+from tests.faults.processes import Crew, WorkerProcess, wait_until
+from tests.faults.setting import LOOPS, PLAIN_STORAGE, Loop, Unit
+from tests.faults.store import Row, Store
 
 LEASE = 1.0
 LEASES = 3
@@ -71,7 +71,7 @@ def test_leases_are_kept_although_the_keeper_could_not_connect_at_first(
 ) -> None:
     """It tries again: the worker goes on, and a handler may take longer than its lease."""
     store.push([Unit(0, seconds=1.5 * LEASE)])
-    storage = "tests.crash.storages:LateStorage"
+    storage = "tests.faults.storages:LateStorage"
     worker = crew.start(store.setting(loop=loop, storage=storage, numbers=NUMBERS))
     worker.wait_for("TaskEnded", "done")
 

@@ -7,9 +7,9 @@ import attrs
 import pytest
 
 from layered.worker.builder import SettingsChange
-from tests.crash.processes import Crew, WorkerProcess, wait_until
-from tests.crash.setting import LOOPS, PLAIN_STORAGE, Loop, Unit
-from tests.crash.store import Row, Store
+from tests.faults.processes import Crew, WorkerProcess, wait_until
+from tests.faults.setting import LOOPS, PLAIN_STORAGE, Loop, Unit
+from tests.faults.store import Row, Store
 
 DEEDS = ("give way", "insist", "insist each time") * 4
 """

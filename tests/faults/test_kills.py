@@ -11,9 +11,9 @@ import attrs
 import pytest
 
 from layered.worker.builder import SettingsChange
-from tests.crash.processes import Crew, WorkerProcess, wait_until
-from tests.crash.setting import LOOPS, Loop, Unit
-from tests.crash.store import Store
+from tests.faults.processes import Crew, WorkerProcess, wait_until
+from tests.faults.setting import LOOPS, Loop, Unit
+from tests.faults.store import Store
 
 LEASE = 1.0
 CONCURRENCY = 8

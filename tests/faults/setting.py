@@ -23,7 +23,7 @@ class Unit:
 
     Args:
         number: Stands in the ledger; one for each task.
-        deed: What the handler does, see `tests.crash.deeds`.
+        deed: What the handler does, see `tests.faults.deeds`.
         seconds: How long, where that has a length.
     """
 

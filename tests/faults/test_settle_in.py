@@ -8,9 +8,9 @@ import attrs
 import pytest
 
 from layered.worker.builder import SettingsChange
-from tests.crash.processes import Crew, WorkerProcess, wait_until
-from tests.crash.setting import LOOPS, PLAIN_STORAGE, Unit
-from tests.crash.store import Store
+from tests.faults.processes import Crew, WorkerProcess, wait_until
+from tests.faults.setting import LOOPS, PLAIN_STORAGE, Unit
+from tests.faults.store import Store
 
 TASKS = 500
 FATAL = {30: "settle_in, die inside", 80: "settle_in, die after"}

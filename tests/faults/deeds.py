@@ -14,7 +14,7 @@ from typing import NoReturn
 import anyio
 
 from layered import Attempt, Data, WorkerContext
-from tests.crash.setting import Ledger, PlainUnit, Unit
+from tests.faults.setting import Ledger, PlainUnit, Unit
 
 
 async def handle(unit: Unit, ctx: WorkerContext, attempt: Attempt, ledger: Data[Ledger]) -> None:
@@ -117,7 +117,7 @@ DEEDS: Mapping[str, Callable[[Unit, WorkerContext, int, Path], Awaitable[None]]]
     "swallow": swallow,
     "block": block,
     "spin": spin,
-    "die when claimed": wait,  # these three are done by `tests.crash.storages`
+    "die when claimed": wait,  # these three are done by `tests.faults.storages`
     "die before the settle": wait,
     "die after the settle": wait,
     "die before the effect": wait,

@@ -10,8 +10,8 @@ import msgspec
 from layered import SqliteStorage
 from layered.backend import Answer, Claimant, Claimed, Renews, Settle
 from layered.errors import Transient
-from tests.crash.deeds import die
-from tests.crash.setting import Unit
+from tests.faults.deeds import die
+from tests.faults.setting import Unit
 
 
 class DeadlyStorage(SqliteStorage[Unit]):
