@@ -4,6 +4,8 @@ import time
 import anyio
 import pytest
 
+from layered import MemoryStorage
+from layered.backend import Claimant
 from layered.testing import virtual_backend
 
 pytestmark = pytest.mark.virtual_time
@@ -82,6 +84,18 @@ async def test_virtual_time_stands_still_for_what_is_there_already() -> None:
             await anyio.wait_readable(ours)
 
     assert anyio.current_time() == 0
+
+
+async def test_virtual_time_makes_a_task_in_memory_due_when_its_delay_is_over() -> None:
+    """To the microsecond, whenever the test began and however long it waits."""
+    due = 0
+    for tenths in range(1, 301):
+        storage = MemoryStorage(str)
+        await storage.push("x", delay=tenths / 10)
+        await anyio.sleep(tenths / 10)
+        due += len((await storage.claim(Claimant("default", "me"), {"str": 1}, 1)).leases)
+
+    assert due == 300
 
 
 @pytest.mark.parametrize("name", ["curio", "uvloop"])

@@ -86,6 +86,7 @@ class MemoryStorage(Storage[A]):
     ) -> None:
         super().__init__(args, queue, layers, limits or Limits())
         self._now = now
+        self._micros_now: Callable[[], int]
         self._loop: object = None
         self._clock: Callable[[], float] = time.monotonic
         self._book = Book(self.limits, keep)
@@ -170,9 +171,7 @@ class MemoryStorage(Storage[A]):
         token = loop_token()
         if token is not self._loop:
             self._bind(token)
-        now = self._now
-        assert now is not None  # noqa: S101 - bound above
-        return int(now() * 1e6)
+        return self._micros_now()
 
     def _bind(self, token: object) -> None:
         if self._loop is not None:
@@ -182,9 +181,14 @@ class MemoryStorage(Storage[A]):
             )
             raise BackendError(msg)
         self._loop, self._clock = token, loop_clock()
-        if self._now is None:
-            offset, clock = time.time() - self._clock(), self._clock
-            self._now = lambda: offset + clock()
+        now, clock = self._now, self._clock
+        if now is not None:
+            self._micros_now = lambda: int(now() * 1e6)
+            return
+        # A sum of floats so far from 0 may be a microsecond short: on virtual time a task
+        # would not be due when its delay is over.
+        offset = int((time.time() - clock()) * 1e6)
+        self._micros_now = lambda: offset + round(clock() * 1e6)
 
     def __repr__(self) -> str:
         """Show the queue and the task names."""
