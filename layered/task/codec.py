@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, Union, get_args, get_origin
 
 import msgspec
+from typing_extensions import is_typeddict
 
 from layered.errors import DecodeFailed, PushRefused
 
@@ -196,6 +197,8 @@ def _kinds(args: Any) -> list[Kind[Any]]:  # noqa: ANN401 - a type form has no r
 
 def _runtime_type(form: object) -> type:
     base = get_origin(form) or form
+    if is_typeddict(base):
+        return dict  # of which its values are; no value is an instance of itself
     return base if isinstance(base, type) else object
 
 

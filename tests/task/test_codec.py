@@ -45,6 +45,14 @@ def test_kind_carries_a_value_there_and_back(form: type, value: object, name: st
     assert kind.name.rpartition(".")[2] in name or kind.name == name
 
 
+def test_kinds_find_the_kind_of_a_typed_dict() -> None:
+    """At run time its values are plain dicts."""
+    kinds: Kinds[object] = Kinds((Kind(Email), Kind(Letter)))
+
+    assert kinds.of(Letter(street="Hauptstraße")).name == "Letter"
+    assert kinds.of(Email("ada")).name == "Email"
+
+
 def test_kind_refuses_bytes_that_do_not_fit() -> None:
     """What is wrong is said with the task's name; the codec's error is the cause."""
     kind = Kind(Email)
