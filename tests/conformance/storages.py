@@ -1,22 +1,19 @@
-"""The storages that the conformance cases run on: a new backend is one line in `STORAGES`."""
+"""The backends that the conformance rules run on: a new one is one line in `BACKENDS`."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from layered.backend import Limits, Storage
 from layered.backends.memory import MemoryStorage
 from layered.backends.sqlite import SqliteStorage
-from layered.task import Kind
-from tests.conformance.harness import Clock
+from layered.task import new_id
+from layered.testing.conformance.backend import Make
 
-KINDS = (Kind(str, name="a"), Kind(int, name="b"))
+InFolder: TypeAlias = Callable[[Path], Make]
 
-Make: TypeAlias = Callable[[Path, Clock, Limits], Storage[Any]]
-
-STORAGES: dict[str, Make] = {
-    "memory": lambda _, now, limits: MemoryStorage(KINDS, limits=limits, now=now),
-    "sqlite": lambda path, now, limits: SqliteStorage(
-        path / "tasks.db", KINDS, limits=limits, now=now
+BACKENDS: dict[str, InFolder] = {
+    "memory": lambda _: lambda now, limits: MemoryStorage(str, limits=limits, now=now),
+    "sqlite": lambda folder: (
+        lambda now, limits: SqliteStorage(folder / f"{new_id()}.db", str, limits=limits, now=now)
     ),
 }

@@ -10,7 +10,7 @@ interpreter was started.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from importlib.util import find_spec
 from typing import Generic, TypeAlias, TypeVar
 
@@ -59,9 +59,14 @@ class Rule(Generic[S]):
     function: Checks[S]
 
     @property
+    def __name__(self) -> str:
+        """The name of its function; pytest makes test ids of it."""
+        return getattr(self.function, "__name__", repr(self.function))
+
+    @property
     def name(self) -> str:
         """The rule in a few words."""
-        return getattr(self.function, "__name__", repr(self.function)).replace("_", " ")
+        return self.__name__.replace("_", " ")
 
     @property
     def text(self) -> str:
@@ -76,18 +81,21 @@ class Rule(Generic[S]):
             RuleBroken: if it does not keep the rule, or takes longer than 30 s.
         """
         try:
-            with anyio.fail_after(LIMIT):
+            with anyio.move_on_after(LIMIT) as limit:
                 await self.function(subject)
         except Exception as error:
             msg = f"the rule {self}: {_told(error)}"
             raise RuleBroken(msg) from error
+        if limit.cancelled_caught:
+            msg = f"the rule {self}: it did not end within {LIMIT:g} s"
+            raise RuleBroken(msg)
 
     def __str__(self) -> str:
         """Show name and text."""
         return f"{self.name!r} ({self.text})"
 
 
-class Suite(Generic[S]):
+class Suite(Collection[Rule[S]]):
     """
     The rules that all subjects of a kind keep.
 
@@ -123,6 +131,10 @@ class Suite(Generic[S]):
     def __len__(self) -> int:
         """Count the rules."""
         return len(self._rules)
+
+    def __contains__(self, rule: object, /) -> bool:
+        """Tell whether it is one of these."""
+        return rule in self._rules.values()
 
     def check(self, subject: S, /, *, loops: Sequence[str] = ()) -> None:
         """

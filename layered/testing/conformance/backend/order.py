@@ -1,0 +1,99 @@
+"""Rules of the order of claims, of promotion, and of expiry."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from layered.task import Lease, Status
+from layered.testing.conformance.backend.store import Store, draft
+from layered.testing.conformance.backend.suite import rule
+from layered.testing.conformance.rule import equal, true
+
+
+@rule()
+async def claims_are_in_order(store: Store) -> None:
+    """Higher priority first, then earlier due, then the smaller id, whatever the name."""
+    low = draft(priority=1)
+    old = draft(name="b", at=store.clock.now - timedelta(seconds=5))
+    first, second, third = (draft(name=name) for name in "aba")
+    high = draft(name="b", priority=9)
+    await store.push(low, third, second, high, first, old)
+
+    leases = await store.claim(most=5)
+
+    wanted = [high.id, old.id, first.id, second.id, third.id]
+    equal([lease.id for lease in leases], wanted, "the order of the claim")
+    equal([lease.id for lease in await store.claim()], [low.id], "what the next claim took")
+
+
+@rule()
+async def many_due_tasks_are_promoted_in_turns(store: Store) -> None:
+    """A claim promotes no more than it can take of a name; the next ones go on."""
+    await store.push(*(draft(delay=float(n)) for n in range(1, 8)))
+    await store.clock.advance(100)
+    found: list[Lease] = []
+
+    while leases := await store.claim(most=3):
+        found.extend(leases)
+
+    dues = [lease.due_at for lease in found]
+    equal(dues, sorted(dues), "the due times in the order of the claims")
+    equal(len(found), 7, "the number of tasks claimed")
+
+
+@rule()
+async def an_expired_task_is_not_claimed(store: Store) -> None:
+    """A claim makes expired tasks dead when it meets them, and takes those behind them."""
+    now = store.clock.now
+    late = draft(priority=9, expires_at=now + timedelta(seconds=10))
+    fine = draft(expires_at=now + timedelta(seconds=60))
+    await store.push(late, fine)
+    await store.clock.advance(10)
+
+    lease = await store.lease()
+    record = await store.read(late.id)
+
+    equal(lease.id, fine.id, "what was claimed")
+    row = (record.status, record.epoch, record.payload)
+    equal(row, (Status.DEAD, 0, b"1"), "state, epoch and payload of the expired task")
+    equal([failure.type for failure in record.errors], ["expired"], "the types of its errors")
+    equal(record.finished_at, store.clock.now, "when it ended")
+
+
+@rule()
+async def a_claim_looks_at_a_bounded_number(store: Store) -> None:
+    """A claim among expired tasks looks at twice as many as it may take, and says `more`."""
+    soon = store.clock.now + timedelta(seconds=1)
+    expired = [draft(priority=9, expires_at=soon) for _ in range(7)]
+    fine = draft()
+    await store.push(*expired, fine)
+    await store.clock.advance(5)
+
+    first = await store.claimed(most=2)
+    states = [record.status for record in await store.read_all(*(one.id for one in expired))]
+    rest = [await store.claim(most=2) for _ in range(4)]
+
+    equal(list(first.leases), [], "what a claim of 2 took with 7 expired tasks before the good one")
+    true(first.more, "it says `more`, as it stopped early")
+    true(states.count(Status.DEAD) <= 2 * 2, "it looks at no more than 4 tasks")
+    claimed = [lease.id for leases in rest for lease in leases]
+    equal(claimed, [fine.id], "what the claims after it took")
+
+
+@rule()
+async def a_claim_says_more_while_due_tasks_wait_to_be_promoted(store: Store) -> None:
+    """A worker may end when a claim found nothing and there is no more: nothing due is left."""
+    expires = store.clock.now + timedelta(seconds=2)
+    expired = [draft(delay=1.0, expires_at=expires) for _ in range(5)]
+    fine = draft(delay=1.5)
+    await store.push(*expired, fine)
+    await store.clock.advance(5)
+
+    found: list[str] = []
+    for _ in range(20):
+        claimed = await store.claimed(most=2)
+        found += [lease.id for lease in claimed.leases]
+        if not claimed.leases and not claimed.more:
+            break
+
+    equal(found, [fine.id], "what was claimed until nothing was left")

@@ -1,0 +1,156 @@
+"""The store under test, as the rules speak of it: short words, one thing at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import attrs
+from typing_extensions import TypedDict, Unpack
+
+from layered.backend import (
+    Answer,
+    Cancelled,
+    Claimant,
+    Claimed,
+    Dead,
+    Done,
+    Ending,
+    Failure,
+    Pushed,
+    Reaped,
+    Record,
+    Release,
+    Renew,
+    Renewal,
+    Retry,
+    Settle,
+    Storage,
+)
+from layered.task import Draft, Fence, Lease, new_id
+from layered.testing.conformance.backend.clock import Clock
+from layered.testing.conformance.rule import RuleBroken, equal
+
+ME = Claimant("default", "me")
+LOST = Claimant("default", "lost", lease=0.0)
+"""A claimant whose leases end at once: what it claims can be reaped."""
+FAILURE = Failure("ValueError", "no", "in handler")
+ENDINGS: Sequence[Ending] = (Done(b"1"), Retry(FAILURE, 5.0), Dead(FAILURE), Cancelled())
+
+
+class Fields(TypedDict, total=False):
+    """What a rule may say of a task; the rest does not matter to it."""
+
+    queue: str
+    name: str
+    payload: bytes
+    codec: str
+    version: int
+    metadata: Mapping[str, str]
+    priority: int
+    delay: float
+    at: datetime
+    expires_at: datetime
+    max_attempts: int
+    max_lost: int
+
+
+def draft(**fields: Unpack[Fields]) -> Draft:
+    """Make a task to push: of the name "a", in the queue "default"."""
+    return Draft(new_id(), "default", "a", b"1")._replace(**fields)
+
+
+def done(lease: Lease, result: bytes | None = b"null") -> Settle:
+    """Make the settle of a run that ended well."""
+    return Settle(lease.fence, Done(result), lease.attempt)
+
+
+def unchanged(before: Record, now: Record, what: str) -> None:
+    """Fail if a task is not what it was."""
+    was, found = (attrs.asdict(record, recurse=False) for record in (before, now))
+    changes = {name: (was[name], found[name]) for name in was if was[name] != found[name]}
+    equal(changes, {}, f"what {what} changed in the task")
+
+
+@contextmanager
+def raises(kind: type[Exception], what: str) -> Iterator[None]:
+    """Fail if the block does not raise an error of that kind."""
+    try:
+        yield
+    except kind:
+        return
+    msg = f"{what} raised nothing, must raise {kind.__name__}"
+    raise RuleBroken(msg)
+
+
+@attrs.frozen
+class Store:
+    """A new storage under test, and the clock that it goes by."""
+
+    storage: Storage[Any]
+    clock: Clock
+
+    async def push(self, *drafts: Draft) -> Sequence[Pushed]:
+        """Insert tasks, in one call."""
+        return list(await self.storage.insert(drafts))
+
+    async def claimed(
+        self, claimant: Claimant = ME, most: int = 10, names: Sequence[str] = "ab"
+    ) -> Claimed:
+        """Claim tasks, and give the whole answer."""
+        return await self.storage.claim(claimant, dict.fromkeys(names, most), most)
+
+    async def claim(
+        self, claimant: Claimant = ME, most: int = 10, names: Sequence[str] = "ab"
+    ) -> Sequence[Lease]:
+        """Claim tasks, and give the leases."""
+        return list((await self.claimed(claimant, most, names)).leases)
+
+    async def lease(self, claimant: Claimant = ME) -> Lease:
+        """Claim the only task that there is to claim."""
+        leases = await self.claim(claimant)
+        equal(len(leases), 1, "the number of tasks claimed")
+        return leases[0]
+
+    async def running(self, claimant: Claimant = ME, **fields: Unpack[Fields]) -> Lease:
+        """Push a task and claim it."""
+        await self.push(draft(**fields))
+        return await self.lease(claimant)
+
+    async def renew(self, lease: Lease, seconds: float = 30.0) -> Renewal:
+        """Renew one lease."""
+        (renewal,) = await self.storage.renew([Renew(lease.fence, lease.attempt)], seconds)
+        return renewal
+
+    async def settle(self, fence: Fence, ending: Ending, attempt: int = 1) -> Answer:
+        """Settle one run."""
+        (answer,) = await self.storage.settle([Settle(fence, ending, attempt)])
+        return answer
+
+    async def settle_all(self, *items: Settle) -> Sequence[Answer]:
+        """Settle several runs, in one call."""
+        return list(await self.storage.settle(items))
+
+    async def release(self, fence: Fence, delay: float = 0.0, attempt: int = 1) -> Answer:
+        """Release one run."""
+        (answer,) = await self.storage.release([Release(fence, delay, attempt)])
+        return answer
+
+    async def reap(self, limit: int = 10) -> Sequence[Reaped]:
+        """Take tasks from lost workers."""
+        return list(await self.storage.reap(limit))
+
+    async def read(self, task_id: str) -> Record:
+        """Read a task that must be there."""
+        (record,) = await self.read_all(task_id)
+        return record
+
+    async def read_all(self, *ids: str) -> Sequence[Record]:
+        """Read tasks that must be there."""
+        records = await self.storage.fetch(ids)
+        equal(len(records), len(ids), "the number of answers to a fetch")
+        found = [record for record in records if record is not None]
+        equal(len(found), len(ids), "the number of tasks found by fetch")
+        return found
