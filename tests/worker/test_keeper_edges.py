@@ -1,0 +1,165 @@
+"""The lease keeper in a thread of its own, and the housekeeper, where the store misbehaves."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from layered import BackendClosed, MemoryStorage, Status, WorkerBuilder
+from layered.backend import Claimant, Renew, Renewal, Renews
+from layered.task import Run
+from layered.worker import BackendTroubled, TaskReaped
+from layered.worker.events import Bus
+from layered.worker.flight import Flight
+from layered.worker.housekeeping import REAP_BATCH
+from layered.worker.keeper import Keeper
+
+from .conftest import Email, World
+from .test_parts import send
+
+
+class KeptApart(MemoryStorage[Email]):
+    """A storage whose keeper runs in a thread, and tells what it was asked."""
+
+    threaded_keeper: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        super().__init__(Email)
+        self.opened = 0
+        self.asked: list[int] = []
+        self.error: Exception | None = None
+
+    @asynccontextmanager
+    async def keeper(self) -> AsyncIterator[Renews]:
+        """Count the openings."""
+        self.opened += 1
+        yield _Renewing(self)
+
+
+class _Renewing:
+    def __init__(self, storage: KeptApart) -> None:
+        self._storage = storage
+
+    async def renew(self, items: Sequence[Renew], lease: float, /) -> Sequence[Renewal]:
+        self._storage.asked.append(len(items))
+        if self._storage.error is not None:
+            raise self._storage.error
+        return [Renewal.OK] * len(items)
+
+
+async def test_keeper_ends_when_the_store_is_closed() -> None:
+    """There is nothing left to renew, and nobody to ask again."""
+    storage, flight = KeptApart(), Flight(1)
+    storage.error = BackendClosed("closed")
+    await storage.push(Email())
+    (lease,) = (await storage.claim(Claimant("default", "us"), {"Email": 1}, 1)).leases
+    flight.add([Run(lease)])
+
+    with anyio.fail_after(20):
+        await Keeper(storage, flight, 0.01, Bus([])).run()
+
+    assert (storage.opened, storage.asked) == (1, [1])
+
+
+async def test_keeper_that_is_stopped_before_its_thread_begins_opens_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker with nothing to do may end sooner than its keeper has started."""
+    storage = KeptApart()
+    keeper = Keeper(storage, Flight(1), 30.0, Bus([]))
+    real = anyio.to_thread.run_sync
+
+    async def later(*args: Any, **options: Any) -> Any:
+        keeper.stop()
+        return await real(*args, **options)
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", later)
+
+    with anyio.fail_after(20):
+        await keeper.run()
+
+    assert storage.opened == 0
+
+
+@pytest.mark.virtual_time
+async def test_keeper_in_the_loop_ends_when_the_store_is_closed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a closed store says is no trouble to wait out, for keeper and housekeeper alike."""
+    asked: list[float] = []
+
+    async def renew(items: Sequence[Renew], lease: float) -> Any:
+        asked.append(anyio.current_time())
+        raise BackendClosed
+
+    async def handler(email: Email) -> None:
+        monkeypatch.setattr(world.storage, "renew", renew)
+        await anyio.sleep(24)  # both have asked by then; the lease ends after 25
+
+    pushed = await world.storage.push(Email())
+
+    await world.builder(lease=30.0).build(handler).run(burst=True)
+
+    assert len(asked) == 2
+    assert not [one for one in world.events if isinstance(one, BackendTroubled)]
+    assert await world.statuses(pushed.id) == [Status.DONE]
+
+
+@pytest.mark.virtual_time
+async def test_cancellation_that_a_user_asked_the_store_for_reaches_the_handler(
+    world: World,
+) -> None:
+    """A renewal brings it, at the latest after a third of the lease."""
+
+    async def handler(email: Email) -> None:
+        world.storage._book.rows[pushed.id].cancel_requested = True
+        await anyio.sleep_forever()
+
+    pushed = await world.storage.push(Email())
+    began = anyio.current_time()
+
+    await world.builder(lease=6.0).build(handler).run(burst=True)
+
+    assert await world.statuses(pushed.id) == [Status.CANCELLED]
+    assert anyio.current_time() - began <= 2.3
+
+
+@pytest.mark.virtual_time
+async def test_lost_task_that_a_user_cancelled_is_reaped_as_cancelled(world: World) -> None:
+    """It need not run again to be cancelled."""
+    pushed = await world.storage.push(Email())
+    await world.storage.claim(Claimant("default", "gone", 5.0), {"Email": 1}, 1)
+    world.storage._book.rows[pushed.id].cancel_requested = True
+    await anyio.sleep(6)
+
+    (reaped,) = await world.storage.reap(10)
+
+    assert (reaped.id, reaped.status) == (pushed.id, Status.CANCELLED)
+
+
+@pytest.mark.virtual_time
+async def test_housekeeper_reaps_on_until_nothing_is_left() -> None:
+    """A crash of a large worker is made good in one go, however small a batch is."""
+    storage, told = MemoryStorage(Email), list[TaskReaped]()
+    many = REAP_BATCH * 2 + 1
+    await storage.push_many([Email()] * many)
+    await storage.claim(Claimant("default", "gone", 5.0), {"Email": many}, many)
+    await anyio.sleep(6)
+    moments: list[float] = []
+
+    async def note(event: object) -> None:
+        if isinstance(event, TaskReaped):
+            told.append(event)
+            moments.append(anyio.current_time())
+
+    worker = WorkerBuilder("w").backend(storage).on_event(note).build(send)
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run)
+        await anyio.sleep(1)
+        worker.context.stop()
+
+    assert len(told) == many
+    assert len(set(moments)) == 1
