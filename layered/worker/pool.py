@@ -12,7 +12,7 @@ import attrs
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from layered.errors import NewerVersion, StrayCancellation
+from layered.errors import DecodeFailed, NewerVersion, StrayCancellation
 from layered.service import Service
 from layered.service.clock import loop_clock, scope_class
 from layered.task import CancelReason, Host, Kind, Lease, Run, Task
@@ -205,6 +205,9 @@ class Pool:
         kind = self._job.kinds[record.name]
         if record.version > kind.version:
             raise NewerVersion(record.name, record.version, kind.version)
+        if record.codec != kind.codec.name:
+            msg = f"decoding task {record.name!r}: needs codec {record.codec!r}, got {kind.codec!r}"
+            raise DecodeFailed(msg)
         return Task(kind.decode(record.payload), run)
 
     def _succeeded(self, run: Run, value: object) -> None:

@@ -53,7 +53,7 @@ class WorkerProcess:
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-W", "error", "-m", "tests.faults.program"),
+                    *(sys.executable, "-W", "error", "-m", setting.program),
                     msgspec.json.encode(setting).decode(),
                 ],
                 cwd=ROOT,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -36,12 +38,16 @@ class OneByOne(Middleware[Req, Res]):
 def build(setting: Setting) -> Worker[Unit | PlainUnit, object]:
     """Build the worker that *setting* describes."""
     builder = (
-        WorkerBuilder("crash")
+        WorkerBuilder("fault")
         .backend(storage_of(setting))
         .data(Ledger(setting.folder))
         .on_event(partial(tell, setting.tell))
         .configure(**setting.numbers)
     )
+    if setting.timeout:
+        builder = builder.timeout(setting.timeout)
+    if setting.deadline:
+        builder = builder.deadline(setting.deadline)
     built: list[Worker[Unit | PlainUnit, object]] = []
     if setting.one_by_one:
         busy = partial(any_in_flight, built)
@@ -87,11 +93,23 @@ def leave_with_the_tests() -> None:
     os._exit(1)
 
 
-def main() -> None:
-    """Work until told to stop by a signal."""
+def prepare() -> Setting:
+    """Take over the setting and its limits."""
     logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(message)s")
     setting = msgspec.json.decode(sys.argv[1], type=Setting)
     threading.Thread(target=leave_with_the_tests, daemon=True).start()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if setting.memory:
+        resource.setrlimit(resource.RLIMIT_AS, (setting.memory, setting.memory))
+    if setting.file_size:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # python ignores it
+        resource.setrlimit(resource.RLIMIT_FSIZE, (setting.file_size, setting.file_size))
+    return setting
+
+
+def main() -> None:
+    """Work until told to stop by a signal."""
+    setting = prepare()
     build(setting).run_sync(backend=setting.loop)
 
 

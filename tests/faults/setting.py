@@ -15,6 +15,9 @@ LOOPS: tuple[Loop, ...] = ("asyncio", "trio")
 
 PLAIN_STORAGE = "layered.backends.sqlite:SqliteStorage"
 
+TASKS = int(os.environ.get("FAULT_TASKS", "1000"))
+"""Tasks of each scenario: the short form runs in CI, `make faults` takes 10,000."""
+
 
 @attrs.frozen
 class Unit:
@@ -52,6 +55,13 @@ class Setting:
         numbers: For `WorkerBuilder.configure`.
         one_by_one: Claim only when nothing at all is in flight.
         tell: Names of the events to write to standard output.
+        program: The module that is run.
+        timeout: Seconds for each attempt; 0 for no limit.
+        deadline: Seconds for each run; 0 for no limit.
+        memory: Most bytes of address space; 0 for no limit.
+        file_size: Most bytes of a file; the process is killed amid the write that goes beyond.
+            0 for no limit.
+        push: For `tests.faults.producer`: from which number to push, and up to which.
     """
 
     folder: str
@@ -60,6 +70,12 @@ class Setting:
     numbers: SettingsChange = attrs.field(factory=SettingsChange)
     one_by_one: bool = False
     tell: tuple[str, ...] = ("StateChanged", "TaskEnded", "TaskReaped", "TaskStale")
+    program: str = "tests.faults.program"
+    timeout: float = 0.0
+    deadline: float = 0.0
+    memory: int = 0
+    file_size: int = 0
+    push: tuple[int, int] = (0, 0)
 
     @property
     def database(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -17,6 +18,9 @@ from layered import SqliteStorage, Status
 from layered.backend import Claimant
 from layered.backend.options import PushOptions
 from tests.faults.setting import Ledger, PlainUnit, Setting, Unit
+
+SLACK = 2.0
+"""Seconds by which a busy machine may be late."""
 
 AUDIT = """
 CREATE TABLE audit (task TEXT NOT NULL, what TEXT NOT NULL);
@@ -101,16 +105,30 @@ class Store:
         """Count the reapings so far."""
         return self.count("SELECT count(*) FROM audit WHERE what = 'reaped'")
 
+    def done(self) -> int:
+        """Count the tasks that are done."""
+        return self.count("SELECT count(*) FROM task WHERE state = 5")
+
     def runs(self) -> Counter[int]:
         """Count the runs that left an effect in the ledger, by the task's number."""
         return Counter(line.number for line in self.ledger.lines())
 
     def row(self, number: int) -> Row:
         """Read a task."""
-        ((state, attempt, lost, epoch),) = self.query(
-            "SELECT state, attempt, lost, epoch FROM task WHERE id = ?", self.numbers[number]
-        )
-        return Row(Status(state).label, attempt, lost, epoch)
+        return self.rows()[number]
+
+    def rows(self) -> dict[int, Row]:
+        """Read all tasks that were pushed and are still there, by number."""
+        found = {
+            task: Row(Status(state).label, *rest)
+            for task, state, *rest in self.query("SELECT id, state, attempt, lost, epoch FROM task")
+        }
+        return {number: found[task] for number, task in self.numbers.items() if task in found}
+
+    def lost(self) -> list[int]:
+        """Number the tasks that were accepted and have not ended, or are gone."""
+        ended = {n for n, row in self.rows().items() if row.state in {"done", "dead"}}
+        return sorted(self.numbers.keys() - ended)
 
     def not_done_once(self) -> list[str]:
         """
@@ -122,12 +140,34 @@ class Store:
         audit = dict(
             self.query("SELECT task, count(*) FROM audit WHERE what = 'done' GROUP BY task")
         )
+        rows = self.rows()
         for number, task in self.numbers.items():
-            state, writes = self.row(number).state, audit.get(task, 0)
+            state = rows[number].state if number in rows else "gone"
+            writes = audit.get(task, 0)
             if (state, writes) != ("done", 1):
                 wrong.append(f"task {number} is {state}, by {writes} writes")
         undone = self.count("SELECT count(*) FROM audit WHERE what = 'undone'")
         return wrong + ([f"{undone} tasks were done and did not stay so"] if undone else [])
+
+    def stuck(self) -> list[str]:
+        """
+        Name the tasks that run although their lease ended two lease periods ago, and `SLACK` more.
+
+        This is the check that a store which does not reap must not pass.
+        """
+        overdue = int((time.monotonic() - SLACK) * 1e6)
+        return [
+            f"task {task} is stuck with {owner}"
+            for task, owner in self.query(
+                "SELECT id, owner FROM task WHERE state = 4 AND lease_until + 2 * lease < ?",
+                overdue,
+            )
+        ]
+
+    def run_too_often(self) -> list[int]:
+        """Number the tasks that ran more often than their lost workers explain."""
+        rows, runs = self.rows(), self.runs()
+        return [number for number, row in rows.items() if runs[number] > 1 + row.lost]
 
     def locked(self) -> bool:
         """Whether some process keeps others from writing."""

@@ -51,7 +51,7 @@ def work_on(store: Store, crew: Crew, settings: Sequence[Setting], *, kills: int
 
 @pytest.mark.timeout(90)
 def test_a_task_runs_again_exactly_as_often_as_its_workers_were_lost(
-    store: Store, crew: Crew, report: Callable[[str], None]
+    store: Store, crew: Crew, report: Callable[[str, str], None]
 ) -> None:
     """Killed once at each point of 20 tasks: what was settled stays, all else runs once more."""
     deeds = list(POINTS) * EACH
@@ -79,7 +79,7 @@ def test_a_task_runs_again_exactly_as_often_as_its_workers_were_lost(
 
 @pytest.mark.timeout(90)
 def test_a_task_that_kills_every_worker_is_dead_after_max_lost(
-    store: Store, crew: Crew, report: Callable[[str], None]
+    store: Store, crew: Crew, report: Callable[[str, str], None]
 ) -> None:
     """A poison pill costs three workers and ends dead; the tasks around it are done."""
     others = range(1, 13)

@@ -9,11 +9,13 @@ import pytest
 
 from layered.worker.builder import SettingsChange
 from tests.faults.processes import Crew, WorkerProcess, wait_until
-from tests.faults.setting import LOOPS, PLAIN_STORAGE, Loop, PlainUnit, Unit
+from tests.faults.setting import LOOPS, PLAIN_STORAGE, TASKS, Loop, PlainUnit, Unit
 from tests.faults.store import Row, Store
 
 SLACK = 2.0
 """Seconds for the rest, beyond both graces."""
+ENDINGS = max(3, TASKS // 250)
+"""Workers that are told to end under load."""
 GIVEN_BACK = Row("ready", attempt=0, lost=0, epoch=1)
 DONE = Row("done", attempt=1, lost=0, epoch=1)
 
@@ -174,20 +176,21 @@ def test_a_second_sigterm_cuts_the_grace(store: Store, crew: Crew, loop: Loop) -
     assert ending.rows() == [GIVEN_BACK] * 2
 
 
+@pytest.mark.timeout(60 + TASKS / 50)
 @loops
 def test_sigterm_at_any_moment_strands_nothing(
     store: Store,
     crew: Crew,
     loop: Loop,
     chance: random.Random,
-    report: Callable[[str], None],
+    report: Callable[[str, str], None],
 ) -> None:
     """Under load, claims and settles on their way included: all is done, or as it was."""
     ending = Ending(store, crew, loop, grace=5.0)
-    tasks = 4 * 2000
+    tasks = ENDINGS * 2000
     store.push([Unit(n, seconds=0.002) for n in range(tasks)])
     given_back = 0
-    for _ in range(4):
+    for _ in range(ENDINGS):
         begun = len(store.ledger.lines())
         worker = ending.start([], begun=begun + 50)
         time.sleep(chance.uniform(0.0, 0.1))  # which moment: this is what chance decides
@@ -196,7 +199,6 @@ def test_sigterm_at_any_moment_strands_nothing(
         given_back += len(worker.heard("TaskEnded", "ready"))
 
     runs = store.runs()
-    report(f"{sum(runs.values())} runs, {given_back} given back by 4 workers")
     assert 0 < len(runs) < tasks
     assert set(runs.values()) == {1}
     states = store.states()
@@ -205,6 +207,11 @@ def test_sigterm_at_any_moment_strands_nothing(
     assert store.not_done_once() == [
         f"task {n} is ready, by 0 writes" for n in range(tasks) if n not in runs
     ]
+    report(
+        f"SIGTERM under load, {loop}",
+        f"{len(runs):,} tasks, {ENDINGS} workers ended, {given_back} given back, "
+        f"extra runs {runs.total() - len(runs)}, attempts charged for nothing 0",
+    )
 
 
 @pytest.mark.parametrize("fault", ["ChargedRelease", "Stranding"])

@@ -5,7 +5,7 @@ ORDER BY expires_at LIMIT ?;
 
 -- name: walk
 SELECT
-    seq, state, created_at, finished_at,
+    seq, state, created_at, coalesce(finished_at, created_at),
     length(payload) > 0 OR metadata IS NOT NULL OR result IS NOT NULL OR errors IS NOT NULL
 FROM task WHERE seq > ? ORDER BY seq LIMIT ?;
 

@@ -2,22 +2,25 @@
 -- 1970 UTC, lease_until and run_deadline of the machine's monotonic clock.
 -- state: the numbers of layered.task.Status.
 -- Large columns stand last: counting reads only the start of each row.
+-- STRICT and the checks refuse what somebody writes by hand and no program here could read:
+-- one such row would fail every claim or reaping that meets it, and so hold up all the others.
 CREATE TABLE task (
     seq              INTEGER PRIMARY KEY,
     id               TEXT    NOT NULL UNIQUE,
     queue            TEXT    NOT NULL,
     name             TEXT    NOT NULL,
-    state            INTEGER NOT NULL,
+    state            INTEGER NOT NULL CHECK (state BETWEEN 0 AND 7),
     priority         INTEGER NOT NULL,
     due_at           INTEGER NOT NULL,
     created_at       INTEGER NOT NULL,
-    expires_at       INTEGER,
+    -- The years 1 to 9999.
+    expires_at       INTEGER CHECK (expires_at BETWEEN -62135596800000000 AND 253402300799999999),
     finished_at      INTEGER,
-    attempt          INTEGER NOT NULL DEFAULT 0,
+    attempt          INTEGER NOT NULL DEFAULT 0 CHECK (attempt BETWEEN 0 AND 1000000000),
     max_attempts     INTEGER,
-    lost             INTEGER NOT NULL DEFAULT 0,
+    lost             INTEGER NOT NULL DEFAULT 0 CHECK (lost BETWEEN 0 AND 1000000000),
     max_lost         INTEGER NOT NULL,
-    epoch            INTEGER NOT NULL DEFAULT 0,
+    epoch            INTEGER NOT NULL DEFAULT 0 CHECK (epoch BETWEEN 0 AND 1000000000000000),
     claim_id         BLOB,
     owner            TEXT,
     lease            INTEGER,
@@ -31,13 +34,14 @@ CREATE TABLE task (
     step             TEXT,
     codec            TEXT    NOT NULL,
     version          INTEGER NOT NULL,
-    metadata         TEXT,
+    metadata         TEXT CHECK (metadata IS NULL OR json_valid(metadata)),
     payload          BLOB    NOT NULL,
     result           BLOB,
-    errors           TEXT,
+    errors           TEXT CHECK (errors IS NULL OR json_valid(errors)),
     progress         BLOB,
-    on_end           BLOB
-);
+    on_end           BLOB,
+    CHECK (state <> 4 OR (lease IS NOT NULL AND lease_until IS NOT NULL))
+) STRICT;
 
 -- What may be claimed, in the order of claiming.
 CREATE INDEX task_ready ON task (queue, name, priority DESC, due_at, id) WHERE state = 3;
