@@ -60,23 +60,17 @@ def connect(path: str) -> sqlite3.Connection:
     Raises:
         Fatal: if the file is not ours.
     """
-    connection = _opened(path)
-    connection.execute(_TURN)
-    return connection
+    return _opened(path, _TURN)
 
 
 def connect_reader(path: str) -> sqlite3.Connection:
     """Open a connection that refuses to write."""
-    connection = _opened(path)
-    connection.execute("PRAGMA query_only = ON")
-    return connection
+    return _opened(path, "PRAGMA query_only = ON")
 
 
 def connect_keeper(path: str) -> sqlite3.Connection:
     """Open a connection for renewals, which need not survive a loss of power."""
-    connection = connect(path)
-    connection.execute("PRAGMA synchronous = NORMAL")
-    return connection
+    return _opened(path, _TURN, "PRAGMA synchronous = NORMAL")
 
 
 def check(connection: sqlite3.Connection, path: str) -> None:
@@ -217,7 +211,7 @@ def _create(path: str) -> None:
         connection.execute("COMMIT")
 
 
-def _opened(path: str) -> sqlite3.Connection:
+def _opened(path: str, *pragmas: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None)
     try:
         _switch_to_wal(connection)
@@ -226,6 +220,8 @@ def _opened(path: str) -> sqlite3.Connection:
         connection.create_function("noted", 2, noted, deterministic=True)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         _is_current(path, Found(APPLICATION_ID, version, ()))
+        for pragma in pragmas:
+            connection.execute(pragma)
     except BaseException:
         connection.close()
         raise

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import anyio
 
-from layered.backends.sqlite.faults import translate
+from layered.backends.sqlite.faults import FAILURES, translate
 from layered.backends.sqlite.job import Job
 from layered.errors import BackendBroken, BackendClosed, BackendError
 from layered.service.clock import loop_poster
@@ -170,18 +170,19 @@ class Lane(ABC):
         if self._connection is None:
             try:
                 self._connection = self._connect()
-            except (sqlite3.Error, BackendError) as error:
+            except BackendError as error:
                 for job in jobs:
-                    job.error = (
-                        translate(error, self.path) if isinstance(error, sqlite3.Error) else error
-                    )
+                    job.error = error
+            except FAILURES as error:
+                for job in jobs:
+                    job.error = translate(error, self.path)
         return self._connection
 
     def disconnect(self) -> None:
         """Close the connection; the next work opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(sqlite3.Error):
+            with suppress(*FAILURES):
                 connection.close()
 
     def _end(self) -> None:

@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Any
 
 from layered.backends.sqlite.connection import BUSY
-from layered.backends.sqlite.faults import translate
+from layered.backends.sqlite.faults import FAILURES, translate
 from layered.backends.sqlite.job import EffectRaised, Job
 from layered.backends.sqlite.lane import Lane
 from layered.errors import Fatal
@@ -74,7 +74,7 @@ class Writer(Lane):
         try:
             self._sync(connection, durable=any(job.durable for job in jobs))
             self._begin(connection, jobs)
-        except sqlite3.Error as error:  # locked: each by itself would wait as long again
+        except FAILURES as error:  # locked: each by itself would wait as long again
             for job in jobs:
                 job.error = translate(error, self.path)
             return True
@@ -86,7 +86,7 @@ class Writer(Lane):
                     connection.execute("ROLLBACK TO job")
                 connection.execute("RELEASE job")
             connection.execute("COMMIT")
-        except sqlite3.Error:
+        except FAILURES:
             _roll_back(connection)
             return False
         return True
@@ -100,7 +100,7 @@ class Writer(Lane):
             self._attempt(connection, job)
             if job.error is None:
                 connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except FAILURES as error:
             job.error = translate(error, self.path)
         finally:
             _roll_back(connection)
@@ -124,7 +124,7 @@ class Writer(Lane):
             job.succeed(job.work(connection))
         except EffectRaised as carried:
             job.error = carried.error
-        except sqlite3.Error as error:
+        except FAILURES as error:
             job.error = translate(error, self.path)
         except Exception as error:  # noqa: BLE001 - the caller's
             job.error = error
@@ -148,9 +148,10 @@ class Reader(Lane):
             while True:
                 try:
                     job.succeed(job.work(connection))
-                except sqlite3.OperationalError as error:
+                except FAILURES as error:
                     # An interrupt may come late, and then hits the next caller's read.
-                    if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT and not job.hurried:
+                    code = getattr(error, "sqlite_errorcode", None)
+                    if code == sqlite3.SQLITE_INTERRUPT and not job.hurried:
                         continue
                     job.error = translate(error, self.path)
                 except Exception as error:  # noqa: BLE001 - the caller's
@@ -174,8 +175,11 @@ def _groups(jobs: Sequence[Job[Any]]) -> Iterator[Sequence[Job[Any]]]:
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
-    with suppress(sqlite3.Error):  # closed, or so broken that closing it is all that is left
+    try:
         if connection.in_transaction:
             connection.rollback()
         if connection.isolation_level is not None:  # an effect set it; to reset it commits
             connection.isolation_level = None
+    except FAILURES:  # closed, or so broken that closing it is all that is left: it holds the lock
+        with suppress(*FAILURES):
+            connection.close()

@@ -1,0 +1,232 @@
+"""A prepared SQLite storage on a wire, what an operation may leave in it, and what it may not."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import attrs
+
+from layered.backend import ALREADY, APPLIED, Done, Settle, Storage
+from layered.backends.sqlite import SqliteStorage, clock as clocks
+from layered.errors import BackendError
+from layered.task import Status
+from tests.backends.sqlite_storage import held
+from tests.failpoints.invariants import COLUMNS, Row, Rows, broken, broken_between, outline
+from tests.failpoints.operations import (
+    KINDS,
+    LIMITS,
+    OPERATIONS as ALL,
+    Clock,
+    Fences,
+    Operation,
+    drain,
+    prepare,
+    task,
+)
+from tests.failpoints.sqlite_wire import OPEN, Hook, Run, Wire, Wired, pass_on
+
+
+async def settle_in(storage: Storage[Any], fences: Fences) -> object:
+    """Settle, with a change of the user's own."""
+    assert isinstance(storage, SqliteStorage)
+    return await storage.settle_in(write_book, Settle(fences[task(20)], Done(b"2"), 1))
+
+
+def write_book(connection: sqlite3.Connection) -> None:
+    """Change something of the user's own; not over the wire: what fails there is the user's."""
+    sqlite3.Connection.execute(connection, "INSERT INTO book VALUES ('effect')")
+
+
+OPERATIONS = {
+    **ALL,
+    "settle_in": Operation(settle_in, APPLIED[Status.DONE], ALREADY[Status.DONE]),
+}
+
+READS = ("fetch", "counts", "names", "check")
+"""Operations of the reader, which tries again where an interrupt was meant for another."""
+
+
+class Seen(NamedTuple):
+    """All that a store holds: the tasks, and how many rows of the user's own."""
+
+    rows: Rows
+    books: int
+
+    def outline(self) -> object:
+        """Leave out what chance decides."""
+        return outline(self.rows), self.books
+
+
+def look(path: Path) -> Seen:
+    """Read all, over a connection of one's own."""
+    with closing(OPEN(path, isolation_level=None)) as connection:
+        rows = [Row(*row) for row in connection.execute(f"SELECT {COLUMNS} FROM task")]  # noqa: S608 - no input
+        ((books,),) = connection.execute("SELECT count(*) FROM book")
+    found = {row.id: row for row in rows}
+    assert len(found) == len(rows)
+    return Seen(found, books)
+
+
+def write_at_once(path: Path) -> None:
+    """Write over another connection, which waits for nobody."""
+    with closing(OPEN(path, isolation_level=None, timeout=0)) as connection:
+        connection.execute("UPDATE task SET progress = x'01' WHERE seq = 1")
+
+
+def files_open(path: Path) -> list[str]:
+    """List the descriptors that this process has on a database; where there is no list, none."""
+    listed = Path("/proc/self/fd")
+    found = []
+    for each in listed.iterdir() if listed.exists() else ():
+        try:
+            found.append(str(each.readlink()))
+        except FileNotFoundError:  # that of the list itself
+            continue
+    return sorted(name for name in found if name.startswith(str(path)))
+
+
+def threads_of(path: Path) -> list[threading.Thread]:
+    """List the threads of the storages of a file."""
+    return [thread for thread in threading.enumerate() if str(path) in thread.name]
+
+
+@attrs.frozen(eq=False)
+class Prepared:
+    """A file with the tasks of `prepare`, to be copied."""
+
+    path: Path
+    at: float
+    fences: Fences
+
+    def copy(self, path: Path, wire: Wire) -> Bench:
+        """Make a bench of a copy of it."""
+        shutil.copy(self.path, path)
+        return Bench(path, wire, self)
+
+
+async def prepared(path: Path) -> Prepared:
+    """Make the file."""
+    clock = Clock()
+    storage: SqliteStorage[Any] = SqliteStorage(path, KINDS, limits=LIMITS, now=clock)
+    async with storage:
+        storage._clock = clocks.Clock(clock, clock)
+        fences = await prepare(storage, clock)
+    with closing(OPEN(path, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE book (title)")
+    return Prepared(path, clock.at, fences)
+
+
+class Bench:
+    """A storage of a file of its own, on a wire; `storage` is open inside `opened`."""
+
+    def __init__(self, path: Path, wire: Wire, template: Prepared) -> None:
+        self.path = path
+        self.wire = wire
+        self.fences = template.fences
+        self.clock = Clock()
+        self.clock.at = template.at
+        self.storage: SqliteStorage[Any] = SqliteStorage(path, KINDS, limits=LIMITS, now=self.clock)
+        self.storage._clock = clocks.Clock(self.clock, self.clock)
+        self.before = look(path)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Open the storage; when it is closed nothing of it may be left."""
+        async with self.storage:
+            yield
+        for thread in threads_of(self.path):
+            thread.join(10)
+        assert threads_of(self.path) == []
+        assert self.wire.open == set()
+        assert files_open(self.path) == []
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Keep both threads of the storage busy."""
+        writer, reader = self.storage._writer, self.storage._reader
+        assert writer is not None
+        assert reader is not None
+        async with held(writer), held(reader):
+            yield
+
+    async def attempt(self, operation: Operation, hook: Hook) -> object:
+        """Do an operation with a fault; answer what it raises, of errors of a backend."""
+        self.wire.hook = hook
+        try:
+            return await operation.run(self.storage, self.fences)
+        except BackendError as error:
+            return error
+        finally:
+            self.wire.hook = pass_on
+
+    async def check(self, operation: Operation, stages: Sequence[object]) -> Seen:
+        """
+        Find no half state, no lock that is held, and a storage that can be used.
+
+        Args:
+            operation: What was tried; it is done again here.
+            stages: What the store holds after each commit of it, the first of them before it.
+
+        Returns:
+            What was stored by the first try.
+        """
+        found = look(self.path)
+        assert broken(found.rows) == []
+        assert broken_between(self.before.rows, found.rows) == []
+        assert found.outline() in stages
+        write_at_once(self.path)
+
+        answer = await operation.run(self.storage, self.fences)
+
+        assert look(self.path).outline() == stages[-1]
+        if found.outline() == stages[0]:
+            assert answer == operation.first
+        elif found.outline() == stages[-1]:
+            assert answer == operation.again
+        return found
+
+    async def check_all_ends(self) -> None:
+        """See every lease end, and every task be run to its end, under a new epoch if it ran."""
+        rows = [look(self.path).rows]
+        async for _ in drain(self.storage, self.clock):
+            rows.append(look(self.path).rows)
+            assert broken(rows[-1]) == []
+            assert broken_between(*rows[-2:]) == []
+        _, reaped, claimed, ended = rows
+        assert [row for row in reaped.values() if row.state == Status.RUNNING] == []
+        assert [row for row in ended.values() if row.state < Status.DONE] == []
+        for id_, row in claimed.items():
+            if row.state == Status.RUNNING:
+                assert row.epoch == reaped[id_].epoch + 1
+
+
+class Whole(NamedTuple):
+    """An operation without a fault: its statements, and what the store held at each commit."""
+
+    statements: Sequence[str]
+    stages: Sequence[object]
+
+
+async def whole(bench: Bench, operation: Operation) -> Whole:
+    """Do an operation without a fault, and look on."""
+    statements: list[str] = []
+    stages = [bench.before.outline()]
+
+    def note(connection: Wired, statement: str, run: Run) -> Any:
+        statements.append(statement)
+        result = run()
+        if statement == "COMMIT":
+            stages.append(look(bench.path).outline())
+        return result
+
+    async with bench.opened():
+        assert await bench.attempt(operation, note) == operation.first
+        await bench.check(operation, stages)
+        await bench.check_all_ends()
+    return Whole(statements, stages)
