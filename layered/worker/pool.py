@@ -104,6 +104,9 @@ class Pool:
         runs = [Run(lease, self._host) for lease in leases]
         for run in runs:
             run.lease_ends = lease_ends
+        if self._ticker.is_over(lease_ends):  # the claim itself took too long: start nothing
+            for run in runs:
+                run.cancel(CancelReason.LEASE_LOST)
         self._flight.add(runs)
         self.active += len(runs)
         self.waiting.extend(runs)

@@ -47,6 +47,18 @@ def _log_dead(entry: Entry) -> None:
         log.error(text, record.name, record.id, entry.run.attempt, kind, message[:MOST_LOGGED])
 
 
+def _status_after(entry: Entry, answer: Answer) -> Status | None:
+    """Tell what a write led to; when it is repeated, the task may have moved on since."""
+    write, most = entry.write, entry.run.record.max_attempts
+    if answer.verdict is not Verdict.ALREADY or write is None:
+        return answer.status
+    if isinstance(write, Release):
+        return Status.RETRY if write.delay > 0 else Status.READY
+    if isinstance(write.ending, Retry):
+        return Status.DEAD if most is not None and write.attempt >= most else Status.RETRY
+    return answer.status  # the end of the task: it stays there
+
+
 class Settler:
     """
     Writes the ends of runs in batches.
@@ -202,10 +214,11 @@ class Settler:
             if answer.verdict is Verdict.STALE:
                 self._lost(entry)
                 continue
-            if answer.status is Status.DEAD:
+            status = _status_after(entry, answer)
+            if status is Status.DEAD:
                 _log_dead(entry)
-            if tell and answer.status is not None:
-                self._tell(entry, answer.status)
+            if tell and status is not None:
+                self._tell(entry, status)
         self._flight.land([entry.run for entry in entries])
 
     def _tell(self, entry: Entry, status: Status) -> None:

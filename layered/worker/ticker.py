@@ -49,6 +49,10 @@ class Ticker:
         self.parked = False
         self._wake.set()
 
+    def is_over(self, lease_ends: float) -> bool:
+        """Tell whether a lease that is good until *lease_ends* must be given up by now."""
+        return lease_ends <= self._lease_clock()
+
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
