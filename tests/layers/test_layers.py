@@ -1,6 +1,5 @@
 """What every shipped layer keeps; a new layer is one line in `LAYERS`."""
 
-from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -11,129 +10,47 @@ from layered import (
     Abort,
     CatchLayer,
     ConcurrencyLimitLayer,
-    Layer,
-    Outcome,
+    Identity,
+    Permits,
     RetryAfter,
     RetryLayer,
     Service,
-    Snooze,
-    Task,
+    Stack,
     TimeoutLayer,
     TracingLayer,
+    map_error,
+    map_response,
     service_fn,
 )
-from layered.service.contract import Middleware
-from tests.layers.inner import Scripted, claimed, pushed
+from layered.testing import LayerSubject, layer_rules
+from tests.layers.inner import Scripted, claimed
 
 pytestmark = pytest.mark.virtual_time
 
-LAYERS: dict[str, Any] = {
-    "CatchLayer": CatchLayer(KeyError),
-    "ConcurrencyLimitLayer": ConcurrencyLimitLayer(2),
-    "RetryLayer": RetryLayer(1),
-    "TimeoutLayer": TimeoutLayer(5),
-    "TracingLayer": TracingLayer(),
-    "TracingLayer, on": TracingLayer(tracer_provider=TracerProvider()),
+LAYERS: dict[str, LayerSubject] = {
+    "Identity": LayerSubject(Identity()),
+    "Stack": LayerSubject(Stack(TracingLayer(), ConcurrencyLimitLayer(3), TimeoutLayer(5))),
+    "map_error": LayerSubject(map_error(lambda error: error)),
+    "map_response": LayerSubject(map_response(lambda response: response)),
+    "CatchLayer of KeyError": LayerSubject(CatchLayer(KeyError)),
+    "CatchLayer of all": LayerSubject(CatchLayer(), error=lambda: Abort("no")),
+    "ConcurrencyLimitLayer of 1": LayerSubject(ConcurrencyLimitLayer(1)),
+    "ConcurrencyLimitLayer of 3": LayerSubject(ConcurrencyLimitLayer(3)),
+    "ConcurrencyLimitLayer shared": LayerSubject(make=lambda: ConcurrencyLimitLayer(Permits(2))),
+    "RetryLayer of one run": LayerSubject(RetryLayer(1)),
+    "RetryLayer of three runs": LayerSubject(RetryLayer(3, hold=60)),
+    "RetryLayer": LayerSubject(RetryLayer(), error=lambda: Abort("no")),
+    "TimeoutLayer": LayerSubject(TimeoutLayer(5)),
+    "TracingLayer": LayerSubject(TracingLayer()),
+    "TracingLayer, on": LayerSubject(TracingLayer(tracer_provider=TracerProvider())),
 }
-REQUESTS: dict[str, Callable[[], Task[str]]] = {"run": claimed, "push": pushed}
 
 
-@pytest.fixture(params=LAYERS)
-def layer(request: pytest.FixtureRequest) -> Layer:
-    """Give each shipped layer."""
-    found: Layer = LAYERS[request.param]
-    return found
-
-
-@pytest.fixture(params=REQUESTS)
-def task(request: pytest.FixtureRequest) -> Any:
-    """Give a task as in a worker's stack, and as around a push."""
-    return REQUESTS[request.param]()
-
-
-async def test_a_layer_answers_what_the_inner_service_answers(layer: Layer, task: Any) -> None:
-    """The same object."""
-    value = object()
-
-    assert await layer.layer(Scripted(value)).call(task) is value
-
-
-async def test_a_layer_passes_the_request_as_the_same_object(layer: Layer, task: Any) -> None:
-    """Only a layer made for it changes the request."""
-    seen = []
-
-    async def see(request: Any) -> None:
-        seen.append(request)
-
-    await layer.layer(service_fn(see)).call(task)
-
-    assert seen[0] is task
-
-
-async def test_a_layer_passes_an_error_as_the_same_object(layer: Layer, task: Any) -> None:
-    """A caller can match it by class and identity."""
-    error = ValueError("failed")
-
-    with pytest.raises(ValueError, match="failed") as caught:
-        await layer.layer(Scripted(error)).call(task)
-
-    assert caught.value is error
-
-
-@pytest.mark.parametrize("outcome", [Abort("no"), Snooze(5)], ids=repr)
-async def test_a_layer_passes_an_outcome_as_the_same_object(
-    layer: Layer, task: Any, outcome: Outcome
-) -> None:
-    """What the handler decided reaches the worker."""
-    with pytest.raises(Outcome) as caught:
-        await layer.layer(Scripted(outcome)).call(task)
-
-    assert caught.value is outcome
-
-
-async def test_a_layer_passes_cancellation_and_stays_usable(layer: Layer, task: Any) -> None:
-    """Nothing is held by a call that was told to stop."""
-    waits = [60.0]
-
-    async def sleep(request: Any) -> str:
-        await anyio.sleep(waits.pop() if waits else 0)
-        return "fine"
-
-    service: Service[Any, str] = layer.layer(service_fn(sleep))
-    free = service.capacity()
-
-    with anyio.move_on_after(1) as scope:
-        await service.call(task)
-
-    assert scope.cancelled_caught
-    assert service.capacity() == free
-    assert await service.call(task) == "fine"
-
-
-async def test_a_layer_passes_readiness_and_the_inner_capacity_on(layer: Layer) -> None:
-    """Back-pressure reaches the fetch."""
-
-    class Busy(Middleware[Any, Any]):
-        async def ready(self) -> None:
-            await anyio.sleep(3)
-
-        def capacity(self) -> int:
-            return 1
-
-    service = layer.layer(Busy(Scripted()))
-    start = anyio.current_time()
-
-    await service.ready()
-
-    assert anyio.current_time() - start == 3
-    assert service.capacity() == 1
-
-
-def test_a_layer_makes_a_new_service_each_time(layer: Layer) -> None:
-    """A layer is configuration; state belongs to the service."""
-    inner = Scripted()
-
-    assert layer.layer(inner) is not layer.layer(inner)
+@pytest.mark.parametrize("layer", LAYERS)
+async def test_a_layer_keeps_the_rules_of_layers(layer: str) -> None:
+    """Each rule of the suite that strangers run as well."""
+    for rule in layer_rules:
+        await rule.check(LAYERS[layer])
 
 
 def test_a_layer_and_its_service_show_their_configuration() -> None:
@@ -156,9 +73,10 @@ def test_a_layer_and_its_service_show_their_configuration() -> None:
     assert [found for found, start in shown.items() if not found.startswith(start)] == []
 
 
-def test_a_service_has_slots(layer: Layer) -> None:
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_service_has_slots(layer: str) -> None:
     """One is made for each worker, but a typing error in an attribute is found."""
-    service = layer.layer(Scripted())
+    service = LAYERS[layer].wrap(Scripted())
 
     assert not hasattr(service, "__dict__")
 
