@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import anyio
 
 from layered.task import Run
@@ -54,10 +52,6 @@ class Flight:
         """Wait until nothing is in flight."""
         while self._runs:
             await self.changed()
-
-    def __iter__(self) -> Iterator[Run]:
-        """Go through the runs; nothing may land or be added meanwhile."""
-        return iter(self._runs)
 
     def __len__(self) -> int:
         """Count the runs."""

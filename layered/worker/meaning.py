@@ -36,7 +36,9 @@ def meaning_of(error: BaseException, run: Run | None = None) -> Meaning:
     cancelled = anyio.get_cancelled_exc_class()
     stops: BaseException | None = None if isinstance(error, cancelled) else error
     if isinstance(error, BaseExceptionGroup):
-        stops, _ = error.split(lambda one: not isinstance(one, (Exception, cancelled)))
+        # The group itself is asked about first.
+        harmless = (Exception, cancelled, BaseExceptionGroup)
+        stops, _ = error.split(lambda one: not isinstance(one, harmless))
     if stops is not None:
         return Meaning.STOP
     if run is not None and run.reason is not None:

@@ -16,7 +16,7 @@ from layered.backend import (
     Settle,
 )
 from layered.errors import Abort, DeadlineExceeded, NewerVersion, Outcome, RetryAfter, Snooze
-from layered.task import JSON, CancelReason, Lease, Run, Settling
+from layered.task import JSON, CancelReason, Fence, Lease, Run, Settling
 
 Write: TypeAlias = Settle | Release | None
 """What to write for a run; `None` for nothing."""
@@ -30,7 +30,7 @@ NEWER_CLAIMS = 60
 _encode: Any = JSON.encoder(object)
 
 
-def write_of_value(run: Run, lease: Lease, value: object, limit: int) -> tuple[Write, str | None]:
+def write_of_value(run: Run, value: object, limit: int) -> tuple[Write, str | None]:
     """
     Decide what to write for a run that answered *value*.
 
@@ -43,13 +43,20 @@ def write_of_value(run: Run, lease: Lease, value: object, limit: int) -> tuple[W
     """
     if run.settling is not Settling.OPEN:
         return None, None
+    fence = _fence_of(run)
     if value is None:
-        return Settle(lease.fence, _DONE, run.attempt), None
+        return Settle(fence, _DONE, run.attempt), None
     result, dropped = encode_result(value, limit)
-    return Settle(lease.fence, Done(result), run.attempt), dropped
+    return Settle(fence, Done(result), run.attempt), dropped
 
 
 _DONE = Done(None)
+
+
+def _fence_of(run: Run) -> Fence:
+    lease = run.record
+    assert isinstance(lease, Lease)  # noqa: S101 - what is pushed is written by nobody here
+    return lease.fence
 
 
 def encode_result(value: object, limit: int) -> tuple[bytes | None, str | None]:
@@ -63,7 +70,7 @@ def encode_result(value: object, limit: int) -> tuple[bytes | None, str | None]:
     return result, None
 
 
-def write_of_error(run: Run, lease: Lease, error: BaseException, deadline: float | None) -> Write:
+def write_of_error(run: Run, error: BaseException, deadline: float | None) -> Write:
     """
     Decide what to write for a run that raised *error*.
 
@@ -73,18 +80,18 @@ def write_of_error(run: Run, lease: Lease, error: BaseException, deadline: float
     """
     if run.settling is not Settling.OPEN:
         return None
-    fence, attempt = lease.fence, run.attempt
+    fence, attempt = _fence_of(run), run.attempt
     if isinstance(error, Outcome):
-        return _write_of_outcome(lease, error, attempt)
+        return _write_of_outcome(fence, error, attempt)
     if run.reason is not None:
-        return _write_of_reason(run, lease, error, deadline)
+        return _write_of_reason(run, fence, error, deadline)
     if isinstance(error, NewerVersion) and fence.epoch < NEWER_CLAIMS:
         return Release(fence, NEWER_DELAY, attempt)
     return Settle(fence, Dead(failure_of(error)), attempt)
 
 
-def _write_of_reason(run: Run, lease: Lease, error: BaseException, deadline: float | None) -> Write:
-    fence, attempt = lease.fence, run.attempt
+def _write_of_reason(run: Run, fence: Fence, error: BaseException, deadline: float | None) -> Write:
+    attempt = run.attempt
     if run.reason is CancelReason.LEASE_LOST:
         return None
     if run.reason is CancelReason.DRAIN:
@@ -96,8 +103,7 @@ def _write_of_reason(run: Run, lease: Lease, error: BaseException, deadline: flo
     return Settle(fence, Dead(failure_of(late)), attempt)
 
 
-def _write_of_outcome(lease: Lease, outcome: Outcome, attempt: int) -> Write:
-    fence = lease.fence
+def _write_of_outcome(fence: Fence, outcome: Outcome, attempt: int) -> Write:
     if isinstance(outcome, Snooze):
         return Release(fence, outcome.delay, attempt)
     if isinstance(outcome, RetryAfter):
