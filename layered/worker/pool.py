@@ -122,16 +122,12 @@ class Pool:
                 return
 
     async def _consume(self) -> None:
-        new_scope, cancelled = scope_class(), anyio.get_cancelled_exc_class()
+        new_scope = scope_class()
         try:
             staying = True
             while staying:
                 with new_scope() as scope:
                     staying = await self._work(scope)
-        except cancelled as error:
-            # Between tasks: what an earlier one left behind, such as a timer, has cancelled it.
-            if meaning_of(error) is not Meaning.STRAY:
-                raise
         finally:
             self._consumers -= 1
             if not self._closed:
@@ -185,8 +181,10 @@ class Pool:
             await checkpoint()
         finally:
             self._looking -= 1
-        if self.waiting or self._closed:
-            return
+        if not self.waiting and not self._closed:
+            await self._park()
+
+    async def _park(self) -> None:
         event = anyio.Event()
         self._parked.append(event)
         try:
@@ -210,7 +208,9 @@ class Pool:
         return Task(kind.decode(record.payload), run)
 
     def _succeeded(self, run: Run, value: object) -> None:
-        write, dropped = write_of_value(run, value, self._job.result_limit)
+        lease = run.record
+        assert isinstance(lease, Lease)  # noqa: S101 - made in `add`
+        write, dropped = write_of_value(run, lease, value, self._job.result_limit)
         seconds = self._clock() - run.started if self._bus.active else 0.0
         self._end(Entry(run, write, seconds, None, dropped))
 
@@ -238,9 +238,11 @@ class Pool:
             if meaning is Meaning.STOP:
                 self.fatal(error)
                 good = False
-        write = write_of_error(run, told, self._job.deadline)
+        lease = run.record
+        assert isinstance(lease, Lease)  # noqa: S101 - made in `add`
+        write = write_of_error(run, lease, told, self._job.deadline)
         if write is None and run.reason is not CancelReason.LEASE_LOST:
-            self._bus.emit(LateError(run.record.id, told))
+            self._bus.emit(LateError(lease.id, told))
         self._end(Entry(run, write, max(0.0, self._clock() - run.started), told))
         return good
 
@@ -279,8 +281,10 @@ class Pool:
         self._given_up.update(stuck)
         for run in stuck:
             run.scope = None
-            write = write_of_error(run, StrayCancellation(), self._job.deadline)
-            self._settler.put(Entry(run, write, 0.0, None))
+            lease = run.record
+            if isinstance(lease, Lease):
+                write = write_of_error(run, lease, StrayCancellation(), self._job.deadline)
+                self._settler.put(Entry(run, write, 0.0, None))
         return stuck
 
     def cancel(self, reason: CancelReason) -> None:

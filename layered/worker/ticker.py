@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 
-from layered.task import NEVER, CancelReason
+from layered.task import NEVER, CancelReason, Run
 from layered.worker.flight import Flight
 
 RESOLUTION = 0.01
@@ -28,7 +28,7 @@ class Ticker:
         step: Seconds; most to sleep while something is in flight.
     """
 
-    __slots__ = ("_clock", "_flight", "_lease_clock", "_step", "_wake", "parked")
+    __slots__ = ("_clock", "_flight", "_lease_clock", "_parked", "_step", "_wake")
 
     def __init__(
         self,
@@ -42,22 +42,24 @@ class Ticker:
         self._lease_clock = lease_clock
         self._step = step
         self._wake = anyio.Event()
-        self.parked = True
+        self._parked = True
 
-    def wake(self) -> None:
-        """Start watching: something is in flight."""
-        self.parked = False
-        self._wake.set()
-
-    def is_over(self, lease_ends: float) -> bool:
-        """Tell whether a lease that is good until *lease_ends* must be given up by now."""
-        return lease_ends <= self._lease_clock()
+    def watch(self, runs: Sequence[Run], lease_ends: float) -> None:
+        """Watch *runs*, which are in flight; what was claimed too slowly is not to start."""
+        over = lease_ends <= self._lease_clock()
+        for run in runs:
+            run.lease_ends = lease_ends
+            if over:
+                run.cancel(CancelReason.LEASE_LOST)
+        if self._parked:
+            self._parked = False
+            self._wake.set()
 
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
             if not len(self._flight):
-                self.parked = True
+                self._parked = True
                 self._wake = anyio.Event()
                 await self._wake.wait()
             await anyio.sleep(max(RESOLUTION, min(self._step, self._remaining())))
