@@ -1,0 +1,310 @@
+"""
+The ledger: what every row must be, worked out from the contract and not from the store's code.
+
+After each operation the rows that the store has are compared with those
+that the contract leads to. So a change that nobody may make is found at
+the operation that made it, in whichever row it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from layered import MemoryStorage, Status
+from layered.backend import (
+    APPLIED,
+    Answer,
+    Cancelled,
+    Claimant,
+    Claimed,
+    Dead,
+    Done,
+    Pushed,
+    Reaped,
+    Release,
+    Renew,
+    Renewal,
+    Retry,
+    Settle,
+    Verdict,
+)
+from layered.task import Draft, Fence, Lease, to_micros
+from tests.simulation.scheduling import Process
+
+WAITING = (Status.SCHEDULED, Status.RETRY, Status.READY)
+FIELDS = ("status", "epoch", "claim_id", "attempt", "lost", "due", "lease_until", "result")
+
+
+class Entry(NamedTuple):
+    """A row: what the contract speaks of."""
+
+    status: Status
+    epoch: int
+    claim_id: bytes
+    attempt: int
+    lost: int
+    due: int
+    lease_until: float
+    result: bytes | None
+
+
+class Ledger:
+    """
+    All rows as they must be.
+
+    Args:
+        store: Its rows are looked at after each operation.
+        wall: The store's wall clock, seconds.
+        mono: The store's lease clock, seconds.
+        broken: Is told of each rule that was broken.
+        note: Is told of each row that changed.
+    """
+
+    def __init__(
+        self,
+        store: MemoryStorage[Any],
+        wall: Callable[[], float],
+        mono: Callable[[], float],
+        broken: Callable[[str], None],
+        note: Callable[..., None],
+    ) -> None:
+        self._found = store._book.rows
+        self._wall = wall
+        self._mono = mono
+        self.broken = broken
+        self._note = note
+        self.rows: dict[str, Entry] = {}
+        self.drafts: dict[str, Draft] = {}
+        self.ends: Counter[tuple[str, str, int, Status]] = Counter()
+        """Ends that were applied and not told yet: process, task, attempt, state."""
+        self.reaped: Counter[tuple[str, str, Status]] = Counter()
+        self.changed: Callable[[], None] = lambda: None
+        self.leased: Callable[[Lease], None] = lambda _: None
+        self.moved: dict[str, float] = {}
+        """When each task came to wait for a worker, by the lease clock."""
+        self._settled: dict[str, tuple[bytes, str]] = {}
+        self._claims: set[bytes] = set()
+        self._run_until: dict[str, float] = {}
+
+    def observe(self, operation: str, process: Process, sent: Sequence[Any], answer: Any) -> None:
+        """Work out what *operation* must have done, and compare."""
+        found = {one: Entry._make(_look(row)) for one, row in self._found.items()}
+        before = dict(self.rows)
+        judge = getattr(self, f"_{operation}", None)
+        if judge is not None:
+            judge(found, process.name, *sent, answer)
+        if found != self.rows:
+            for one in found.keys() | self.rows.keys():
+                if found.get(one) != self.rows.get(one):
+                    text = f"{operation} left {one} as {found.get(one)}"
+                    self.broken(f"{text}, must be {self.rows.get(one)}")
+            self.rows = found
+        for one, row in self.rows.items():
+            if (was := before.get(one)) != row:
+                self._note(process.name, operation, one, row.status.label, row.epoch, row.attempt)
+                if row.status in WAITING and (was is None or was.status not in WAITING):
+                    self.moved[one] = self._mono()
+        self.changed()
+
+    def holds(self, fence: Fence) -> bool:
+        """Tell whether the run of *fence* owns its task."""
+        row = self.rows.get(fence.id)
+        return row is not None and row[:3] == (Status.RUNNING, fence.epoch, fence.claim_id)
+
+    def _insert(
+        self, found: dict[str, Entry], who: str, drafts: Sequence[Draft], told: Sequence[Pushed]
+    ) -> None:
+        now = self._now
+        for draft, answer in zip(drafts, told, strict=True):
+            known = self.rows.get(draft.id)
+            if known is None:
+                due = now + int(draft.delay * 1e6) if draft.at is None else to_micros(draft.at)
+                status = Status.READY if due <= now else Status.SCHEDULED
+                self.rows[draft.id] = Entry(status, 0, b"", 0, 0, due, 0.0, None)
+                self.drafts[draft.id] = draft
+            self._same(answer.duplicate, known and known.status, "the answer to a push")
+
+    def _claim(
+        self,
+        found: dict[str, Entry],
+        who: str,
+        claimant: Claimant,
+        wanted: Mapping[str, int],
+        most: int,
+        told: Claimed,
+    ) -> None:
+        leases = told.leases
+        ids = {lease.fence.claim_id for lease in leases}
+        if ids & self._claims or len(ids) > 1:
+            self.broken("a claim id is not fresh")
+        self._claims |= ids
+        taken = Counter(lease.name for lease in leases)
+        if len(leases) > most or any(n > wanted.get(name, 0) for name, n in taken.items()):
+            self.broken(f"claimed {taken}, asked for {most} of {wanted}")
+        self._promote(found, {lease.id for lease in leases}, wanted)
+        self._in_order(leases, wanted, taken, all_wanted=len(leases) < most and not told.more)
+        for lease in leases:
+            self._lease(lease, claimant)
+
+    def _promote(
+        self, found: Mapping[str, Entry], leased: set[str], wanted: Mapping[str, int]
+    ) -> None:
+        """Promote what was due, and end what has expired, where the store did."""
+        for one, row in list(self.rows.items()):
+            moved = one in leased or found[one].status is not row.status
+            if not moved or row.status not in WAITING or self.drafts[one].name not in wanted:
+                continue
+            if row.status is not Status.READY and row.due > self._now:
+                self.broken(f"{one} was promoted {(row.due - self._now) / 1e6} s before its time")
+            ended = one not in leased and self._expired(one) and found[one].status is Status.DEAD
+            self.rows[one] = row._replace(status=Status.DEAD if ended else Status.READY)
+
+    def _in_order(
+        self,
+        leases: Sequence[Lease],
+        wanted: Mapping[str, int],
+        taken: Counter[str],
+        *,
+        all_wanted: bool,
+    ) -> None:
+        ranks = [self._rank(lease.id) for lease in leases]
+        if ranks != sorted(ranks):
+            self.broken(f"claimed out of order: {ranks}")
+        leased = {lease.id for lease in leases}
+        for one, row in self.rows.items():
+            name = self.drafts[one].name
+            open_to = row.status is Status.READY and one not in leased
+            if not open_to or taken[name] >= wanted.get(name, 0) or self._expired(one):
+                continue
+            if all_wanted or (ranks and self._rank(one) < ranks[-1]):
+                self.broken(f"{one} was ready and left out of a claim of {ranks}")
+
+    def _lease(self, lease: Lease, claimant: Claimant) -> None:
+        self.leased(lease)
+        draft, row = self.drafts[lease.id], self.rows[lease.id]
+        if row.status is not Status.READY or self._expired(lease.id):
+            self.broken(f"{lease.id} was claimed as {row}")
+        self.rows[lease.id] = row = row._replace(
+            status=Status.RUNNING,
+            epoch=row.epoch + 1,
+            claim_id=lease.fence.claim_id,
+            attempt=row.attempt + 1,
+            lease_until=self._mono() + claimant.lease,
+        )
+        limit = float("inf") if claimant.max_run is None else claimant.max_run
+        self._run_until[lease.id] = self._mono() + limit
+        self._same(lease.fence.epoch, row.epoch, f"the epoch of {lease.id}")
+        self._same(lease.attempt, row.attempt, f"the attempt of {lease.id}")
+        self._same(lease.payload, draft.payload, f"the payload of {lease.id}")
+        if row.attempt > (draft.max_attempts or row.attempt):
+            self.broken(f"{lease.id} was claimed for run {row.attempt} of {draft.max_attempts}")
+
+    def _renew(
+        self,
+        found: dict[str, Entry],
+        who: str,
+        items: Sequence[Renew],
+        lease: float,
+        told: Sequence[Renewal],
+    ) -> None:
+        for (fence, attempt), answer in zip(items, told, strict=True):
+            good = self.holds(fence) and self._mono() <= self._run_until[fence.id]
+            self._same(answer, Renewal.OK if good else Renewal.STALE, f"the renewal of {fence}")
+            if good:
+                row = self.rows[fence.id]
+                until = max(row.lease_until, self._mono() + lease)
+                row = row._replace(lease_until=until, attempt=max(row.attempt, attempt))
+                self.rows[fence.id] = row
+
+    def _settle(
+        self, found: dict[str, Entry], who: str, items: Sequence[Settle], told: Sequence[Answer]
+    ) -> None:
+        for (fence, ending, attempt), answer in zip(items, told, strict=True):
+            row = self._fenced(who, fence, type(ending).__name__, attempt, answer)
+            if row is None:
+                continue
+            most = self.drafts[fence.id].max_attempts
+            row = row._replace(attempt=max(row.attempt, attempt))
+            if isinstance(ending, Done):
+                row = row._replace(status=Status.DONE, result=ending.result)
+            elif isinstance(ending, Cancelled):
+                row = row._replace(status=Status.CANCELLED)
+            elif isinstance(ending, Dead) or (most is not None and row.attempt >= most):
+                row = row._replace(status=Status.DEAD)
+            elif isinstance(ending, Retry):
+                row = row._replace(status=Status.RETRY, due=self._now + int(ending.delay * 1e6))
+            self._applied(who, fence, row, attempt, answer)
+
+    def _release(
+        self, found: dict[str, Entry], who: str, items: Sequence[Release], told: Sequence[Answer]
+    ) -> None:
+        for (fence, delay, attempt), answer in zip(items, told, strict=True):
+            row = self._fenced(who, fence, "release", attempt, answer)
+            if row is None:
+                continue
+            row = row._replace(attempt=max(row.attempt, attempt) - 1, status=Status.READY)
+            if delay > 0:
+                row = row._replace(status=Status.RETRY, due=self._now + int(delay * 1e6))
+            self._applied(who, fence, row, attempt, answer)
+
+    def _fenced(
+        self, who: str, fence: Fence, operation: str, attempt: int, answer: Answer
+    ) -> Entry | None:
+        """Answer the row that the write of *fence* changes; `None` if it must be refused."""
+        if self.holds(fence):
+            self._settled[fence.id] = fence.claim_id, operation
+            return self.rows[fence.id]
+        known = self._settled.get(fence.id) == (fence.claim_id, operation)
+        wanted = Verdict.ALREADY if known else Verdict.STALE
+        self._same(answer.verdict, wanted, f"the verdict on {operation} of {fence}")
+        return None
+
+    def _applied(self, who: str, fence: Fence, row: Entry, attempt: int, answer: Answer) -> None:
+        self.rows[fence.id] = row
+        self._same(answer, APPLIED[row.status], f"the answer to the end of {fence}")
+        self.ends[who, fence.id, attempt, row.status] += 1
+
+    def _reap(self, found: dict[str, Entry], who: str, limit: int, told: Sequence[Reaped]) -> None:
+        overdue = {
+            one: row
+            for one, row in self.rows.items()
+            if row.status is Status.RUNNING and row.lease_until <= self._mono()
+        }
+        for one, row in overdue.items():
+            draft, lost, due = self.drafts[one], row.lost + 1, found[one].due
+            spent = draft.max_attempts is not None and row.attempt >= draft.max_attempts
+            if lost >= draft.max_lost or spent:
+                self.rows[one] = row._replace(status=Status.DEAD, lost=lost)
+            elif not 0 <= due - self._now < 1_000_000:
+                self.broken(f"{one} was reaped and comes back in {(due - self._now) / 1e6} s")
+            else:
+                self.rows[one] = row._replace(status=Status.RETRY, lost=lost, due=due)
+            self._settled[one] = row.claim_id, "reaped"
+        self._same({one.id for one in told}, overdue.keys(), "what was reaped")
+        self.reaped.update((who, one.id, one.status) for one in told)
+
+    def _prune(self, found: dict[str, Entry], who: str, limit: int, told: int) -> None:
+        for one, row in self.rows.items():
+            if row.status in WAITING and self._expired(one):
+                self.rows[one] = row._replace(status=Status.DEAD)
+
+    def _expired(self, one: str) -> bool:
+        expires = self.drafts[one].expires_at
+        return expires is not None and to_micros(expires) <= self._now
+
+    def _rank(self, one: str) -> tuple[int, int, str]:
+        return -self.drafts[one].priority, self.rows[one].due, one
+
+    @property
+    def _now(self) -> int:
+        return int(self._wall() * 1e6)
+
+    def _same(self, found: object, wanted: object, what: str) -> None:
+        if found != wanted:
+            self.broken(f"{what} is {found!r}, must be {wanted!r}")
+
+
+_look = attrgetter(*FIELDS)
