@@ -122,12 +122,16 @@ class Pool:
                 return
 
     async def _consume(self) -> None:
-        new_scope = scope_class()
+        new_scope, cancelled = scope_class(), anyio.get_cancelled_exc_class()
         try:
             staying = True
             while staying:
                 with new_scope() as scope:
                     staying = await self._work(scope)
+        except cancelled as error:
+            # Between tasks: what an earlier one left behind, such as a timer, has cancelled it.
+            if meaning_of(error) is not Meaning.STRAY:
+                raise
         finally:
             self._consumers -= 1
             if not self._closed:
@@ -181,10 +185,8 @@ class Pool:
             await checkpoint()
         finally:
             self._looking -= 1
-        if not self.waiting and not self._closed:
-            await self._park()
-
-    async def _park(self) -> None:
+        if self.waiting or self._closed:
+            return
         event = anyio.Event()
         self._parked.append(event)
         try:
@@ -208,9 +210,7 @@ class Pool:
         return Task(kind.decode(record.payload), run)
 
     def _succeeded(self, run: Run, value: object) -> None:
-        lease = run.record
-        assert isinstance(lease, Lease)  # noqa: S101 - made in `add`
-        write, dropped = write_of_value(run, lease, value, self._job.result_limit)
+        write, dropped = write_of_value(run, value, self._job.result_limit)
         seconds = self._clock() - run.started if self._bus.active else 0.0
         self._end(Entry(run, write, seconds, None, dropped))
 
@@ -238,11 +238,9 @@ class Pool:
             if meaning is Meaning.STOP:
                 self.fatal(error)
                 good = False
-        lease = run.record
-        assert isinstance(lease, Lease)  # noqa: S101 - made in `add`
-        write = write_of_error(run, lease, told, self._job.deadline)
+        write = write_of_error(run, told, self._job.deadline)
         if write is None and run.reason is not CancelReason.LEASE_LOST:
-            self._bus.emit(LateError(lease.id, told))
+            self._bus.emit(LateError(run.record.id, told))
         self._end(Entry(run, write, max(0.0, self._clock() - run.started), told))
         return good
 
@@ -281,10 +279,8 @@ class Pool:
         self._given_up.update(stuck)
         for run in stuck:
             run.scope = None
-            lease = run.record
-            if isinstance(lease, Lease):
-                write = write_of_error(run, lease, StrayCancellation(), self._job.deadline)
-                self._settler.put(Entry(run, write, 0.0, None))
+            write = write_of_error(run, StrayCancellation(), self._job.deadline)
+            self._settler.put(Entry(run, write, 0.0, None))
         return stuck
 
     def cancel(self, reason: CancelReason) -> None:
