@@ -19,6 +19,7 @@ from layered.task import Status
 from layered.worker.events import BackendTroubled, Bus
 from layered.worker.flight import Flight
 from layered.worker.keeper import Keeper
+from layered.worker.meaning import Meaning, meaning_of, stray
 from layered.worker.pool import Pool
 from layered.worker.states import Machine, State
 
@@ -122,11 +123,15 @@ class Fetcher:
                     trouble = 0.0
                 except (Fatal, BackendClosed):
                     raise
-                except Exception as error:  # noqa: BLE001 - the store's or a layer's; waited out
+                except BaseException as error:  # noqa: BLE001 - judged, and waited out
                     trouble = min(max(trouble * 2, 0.05), 60.0)
                     await self._wait_out(error, trouble, bus)
 
-    async def _wait_out(self, error: Exception, delay: float, bus: Bus) -> None:
+    async def _wait_out(self, error: BaseException, delay: float, bus: Bus) -> None:
+        if not isinstance(error, Exception):
+            if meaning_of(error) is not Meaning.STRAY:
+                raise error
+            error = stray(error, "a layer's ready()")
         log.warning("fetching from queue %r failed: %r", self._claimant.queue, error)
         bus.emit(BackendTroubled("claim", error, delay))
         if not self._stopping:  # told during the claim, when the scope was left alone

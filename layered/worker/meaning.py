@@ -48,12 +48,13 @@ def meaning_of(error: BaseException, run: Run | None = None) -> Meaning:
     return Meaning.STRAY
 
 
-def stray(error: BaseException) -> StrayCancellation:
-    """Make the failure of a task that ended with a stray cancellation, from *error*."""
-    failure = StrayCancellation(
-        "the handler ended with a cancellation that nobody asked for; did it await "
-        "something that was already cancelled?"
+def stray(error: BaseException, what: str = "the handler") -> StrayCancellation:
+    """Make the failure of *what* ended with a stray cancellation, from *error*."""
+    msg = (
+        f"{what} ended with a cancellation that nobody asked for; did it await something that "
+        "was already cancelled?"
     )
+    failure = StrayCancellation(msg)
     if isinstance(error, BaseExceptionGroup):
         failure.__cause__ = error.split(Exception)[0]
     return failure

@@ -31,6 +31,9 @@ from layered.worker.ticker import Ticker
 
 log = logging.getLogger("layered.worker")
 
+THEIRS = (Exception, SystemExit, KeyboardInterrupt)
+"""What code of a user may raise; cancellation is ours."""
+
 LEAST_GRACE = 0.1
 """Seconds that every phase of a drain has, however short `cancel_grace` is."""
 
@@ -148,10 +151,8 @@ class Shift:
                 await self.backend.check()
                 async with anyio.create_task_group() as beside:
                     await self._work_opened(beside)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - `run` raises it, when all is settled
             self.fail(error)
-            if not isinstance(error, Exception):
-                raise
         finally:
             if self.machine.state is State.DRAINING:  # it failed before or amid the work
                 self.machine.move("ended")
@@ -161,7 +162,7 @@ class Shift:
         try:
             async with self._plan.handler.opened():
                 await self._work_in(beside)
-        except Exception as error:  # noqa: BLE001 - the user's own; raised by `run`, in no group
+        except THEIRS as error:  # raised by `run`, in no group
             self.fail(error)
 
     async def _work_in(self, beside: TaskGroup) -> None:
@@ -221,9 +222,9 @@ class Shift:
             await self._fetcher.run(
                 self._pool, self.flight, self._keeper, self.machine, self.bus, self._until
             )
-        except Exception as error:
+        except THEIRS as error:
             log.exception("worker %s cannot go on", self.name)
-            self.fail(error)
+            self.fail(error, hurry=not isinstance(error, Exception))
         finally:
             fetched.set()
             self.stop()

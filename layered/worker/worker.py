@@ -123,13 +123,14 @@ class Worker(Generic[A, R]):
 
         async def wait_and_drain() -> None:
             await checkpoint()  # with eager tasks this would begin before the worker does
+            shift = self._shift
+            assert shift is not None  # noqa: S101 - made by `run`, which has begun
             try:
                 await stop()
             except Exception as error:  # noqa: BLE001 - the user's own; raised by `run`
-                if self._shift is not None:
-                    self._shift.fail(error)
-            if self._shift is not None:
-                self._shift.stop()
+                shift.fail(error)
+            else:
+                shift.stop()
 
         await _beside(self.run, wait_and_drain)
 

@@ -6,10 +6,12 @@ from typing import Any
 import anyio
 import pytest
 
-from layered import Status, Transient
+from layered import Middleware, Status, Transient
 from layered.backend import Settle
+from layered.worker import BackendTroubled
 
 from .conftest import Email, World
+from .test_cancellation import _leaked_cancellation
 from .test_parts import send
 
 
@@ -85,3 +87,23 @@ async def test_claim_that_fails_while_the_worker_stops_is_not_waited_out(
         worker.context.stop()
 
     assert moments == [anyio.current_time()]
+
+
+@pytest.mark.virtual_time
+async def test_readiness_that_ends_with_a_stray_cancellation_is_waited_out(world: World) -> None:
+    """A layer's own trouble, like any error of it: nobody asked to cancel the worker."""
+    failures: list[BaseException] = []
+
+    class Moody(Middleware[Any, Any]):
+        async def ready(self) -> None:
+            if len(failures) < 3:
+                failures.append(await _leaked_cancellation())
+                raise failures[-1]
+
+    pushed = await world.storage.push(Email())
+
+    await world.builder().layer(Moody).build(send).run(burst=True)
+
+    assert await world.statuses(pushed.id) == [Status.DONE]
+    troubled = [one.error for one in world.events if isinstance(one, BackendTroubled)]
+    assert [str(one)[:37] for one in troubled] == ["a layer's ready() ended with a cancel"] * 3
