@@ -96,6 +96,15 @@ def threads_of(path: Path) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if str(path) in thread.name]
 
 
+def check_closed(path: Path, wire: Wire) -> None:
+    """Find no thread, connection or descriptor left."""
+    for thread in threads_of(path):
+        thread.join(10)
+    assert threads_of(path) == []
+    assert wire.open == set()
+    assert files_open(path) == []
+
+
 @attrs.frozen(eq=False)
 class Prepared:
     """A file with the tasks of `prepare`, to be copied."""
@@ -140,11 +149,7 @@ class Bench:
         """Open the storage; when it is closed nothing of it may be left."""
         async with self.storage:
             yield
-        for thread in threads_of(self.path):
-            thread.join(10)
-        assert threads_of(self.path) == []
-        assert self.wire.open == set()
-        assert files_open(self.path) == []
+        check_closed(self.path, self.wire)
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
@@ -156,11 +161,11 @@ class Bench:
             yield
 
     async def attempt(self, operation: Operation, hook: Hook) -> object:
-        """Do an operation with a fault; answer what it raises, of errors of a backend."""
+        """Do an operation with a fault; answer what it raises."""
         self.wire.hook = hook
         try:
             return await operation.run(self.storage, self.fences)
-        except BackendError as error:
+        except (BackendError, sqlite3.Error) as error:
             return error
         finally:
             self.wire.hook = pass_on

@@ -1,11 +1,15 @@
 """Each operation of SQLite, with each fault at each of its statements."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.failpoints.sqlite_bench import OPERATIONS, READS, Bench, whole
-from tests.failpoints.sqlite_wire import FAULTS, At
+from layered.backends.sqlite import SqliteStorage
+from layered.errors import BackendError
+from layered.task import Status
+from tests.failpoints.sqlite_bench import OPERATIONS, READS, Bench, check_closed, whole
+from tests.failpoints.sqlite_wire import FAULTS, At, Wire, pass_on
 
 
 @pytest.fixture
@@ -37,3 +41,36 @@ async def test_sqlite_operation_is_whole_or_undone_when_a_statement_fails(
                 assert outcome.__cause__ is not None
             await failing.check(chosen, stages)
             await failing.check_all_ends()
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["new", "old"])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_sqlite_opens_after_an_opening_that_failed(
+    tmp_path: Path, wire: Wire, fault: str, made: bool
+) -> None:
+    """At any statement of it, creation included: nothing is left open, and the file is good."""
+    strike, error, absorbed = FAULTS[fault]
+    number, hook = 0, At(0, pass_on)
+
+    while number <= len(hook.statements):
+        path = tmp_path / f"{number}.db"
+        storage: SqliteStorage[str] = SqliteStorage(path, str)
+        if made:
+            async with storage:
+                pass
+        wire.hook = hook = At(number, strike)
+        try:
+            await storage.__aenter__()
+        except BackendError as raised:
+            assert type(raised) is error, (hook.struck, raised)
+            check_closed(path, wire)
+        else:
+            assert number == len(hook.statements) or hook.struck in absorbed
+            await storage.__aexit__()
+        wire.hook = pass_on
+
+        async with storage:
+            await storage.push("x")
+            assert await storage.counts("default") == {"str": {Status.READY: 1}}
+        check_closed(path, wire)
+        number += 1

@@ -80,10 +80,11 @@ def _pick(
     ]
     if len(cursors) == 1:
         return cursors[0].fetchall()
-    rows = list(islice(merge(*cursors), most))
-    for cursor in cursors:
-        cursor.close()
-    return rows
+    try:
+        return list(islice(merge(*cursors), most))
+    finally:  # an error's traceback would keep them open, and with them the store as it was
+        for cursor in cursors:
+            cursor.close()
 
 
 def _start(

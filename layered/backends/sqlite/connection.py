@@ -32,6 +32,10 @@ _TURN = "PRAGMA busy_timeout = 200"
 """How long a writer waits in one go, ms: SQLite's wait cannot be interrupted, so it is short."""
 
 
+_FOREIGN = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+"""How SQLite calls a file that it did not write; any other error is none of the file's."""
+
+
 class Found(NamedTuple):
     """What a look at the file found."""
 
@@ -133,24 +137,26 @@ def _look(path: str) -> Found:
     while True:
         before = Path(path).stat()
         try:
-            found, fault = _look_once(path), None
+            found: Found | sqlite3.Error = _look_once(path)
         except sqlite3.Error as error:
-            found, fault = None, error
+            found = error
         after = Path(path).stat()
         still = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
         if (still and not Path(f"{path}-journal").exists()) or time.monotonic() > deadline:
             break
         time.sleep(0.01)
-    if found is None and not os.access(path, os.R_OK):
-        msg = f"opening {path!r}: it cannot be read ({fault}); give this user read and write access"
-        raise Fatal(msg) from fault
-    if found is None:
+    if isinstance(found, Found):
+        return found
+    if not os.access(path, os.R_OK):
+        msg = f"opening {path!r}: it cannot be read ({found}); give this user read and write access"
+        raise Fatal(msg) from found
+    if getattr(found, "sqlite_errorcode", 0) & 0xFF in _FOREIGN:
         msg = (
-            f"opening {path!r}: it is no SQLite database ({fault}); "
+            f"opening {path!r}: it is no SQLite database ({found}); "
             "choose another file, or move this one away"
         )
-        raise Fatal(msg) from fault
-    return found
+        raise Fatal(msg) from found
+    raise found
 
 
 def _look_once(path: str) -> Found:

@@ -1,4 +1,10 @@
-"""Reads: records, counts, names."""
+"""
+Reads: records, counts, names.
+
+All rows are taken before the first is looked at: one that cannot be read
+would leave the statement open for as long as somebody keeps the error, and
+with it the store as it was then, for all later reads.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +24,15 @@ _FETCH, _COUNTS, _NAMES = _SQL["fetch"], _SQL["counts"], _SQL["names"]
 
 def fetch(connection: sqlite3.Connection, ids: Sequence[str]) -> Sequence[Record | None]:
     """See `Backend.fetch`."""
-    found = {row[0]: _record(row) for row in connection.execute(_FETCH, (json.dumps(ids),))}
+    rows = connection.execute(_FETCH, (json.dumps(ids),)).fetchall()
+    found = {row[0]: _record(row) for row in rows}
     return [found.get(each) for each in ids]
 
 
 def counts(connection: sqlite3.Connection, queue: str) -> Mapping[str, Mapping[Status, int]]:
     """See `Backend.counts`; looks at every row, tombstones included."""
     found: dict[str, dict[Status, int]] = {}
-    for name, state, count in connection.execute(_COUNTS, (queue,)):
+    for name, state, count in connection.execute(_COUNTS, (queue,)).fetchall():
         found.setdefault(name, {})[Status(state)] = count
     return found
 
