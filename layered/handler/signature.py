@@ -168,9 +168,9 @@ def _bound(thing: Thing) -> set[str]:
 def _forward_references() -> Names:
     # From 3.14 on annotations are evaluated when asked for; a name that is
     # missing then must come here as a reference, not as an error.
-    if sys.version_info < (3, 14):
-        return {}
-    return {"annotation_format": importlib.import_module("annotationlib").Format.FORWARDREF}
+    if sys.version_info >= (3, 14):  # pragma: no cover - older ones cannot run it
+        return {"annotation_format": importlib.import_module("annotationlib").Format.FORWARDREF}
+    return {}
 
 
 def _scope(thing: Thing, defined: Thing) -> tuple[Names, Names]:

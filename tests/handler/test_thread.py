@@ -10,7 +10,7 @@ import pytest
 from anyio import from_thread
 
 from layered.extractors import Attempt, Data, Depends
-from layered.handler.thread import Job
+from layered.handler.thread import Job, Threads
 from layered.task import CancelReason
 from tests.handler.parts import STATE, Email, State, called, compiled, make_task
 
@@ -236,3 +236,8 @@ async def test_job_that_was_given_up_does_not_begin() -> None:
     with pytest.raises(RuntimeError):
         job.run()
     assert calls == []
+
+
+def test_threads_show_their_number() -> None:
+    """In what a compiled call is made of."""
+    assert repr(Threads(7)) == "Threads(7)"

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from layered import DecodeFailed, Kind, PushRefused
-from layered.task import Kinds, checked_name
+from layered.task import JSON, Kinds, checked_name
 
 
 @attrs.frozen
@@ -136,3 +136,9 @@ def test_kind_refuses_what_is_no_type_and_says_how_types_are_written(form: Any) 
     """A list of types is the usual slip."""
     with pytest.raises(TypeError, match=r"cannot be the type of .*: Email \| Sms"):
         Kind(form)
+
+
+def test_kind_and_codec_show_how_they_are_made() -> None:
+    """In messages about storages and tasks."""
+    assert repr(Kind(int, name="number", version=2)) == "Kind(int, name='number', version=2)"
+    assert repr(JSON) == "JsonCodec()"

@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+import time
 import uuid
 from datetime import UTC, datetime
 
@@ -37,6 +38,18 @@ def test_ids_are_uuids_of_version_7_and_rise() -> None:
     assert ids == sorted(set(ids))
     assert {uuid.UUID(one).version for one in ids} == {7}
     assert {uuid.UUID(one).variant for one in ids} == {uuid.RFC_4122}
+
+
+def test_ids_rise_while_the_clock_stands_or_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock is coarser than a program, and may be set."""
+    ticks = iter([5_000_000_000, 5_000_000_000, 5_000_000_000, 4_000_000_000])
+    monkeypatch.setattr("layered.task.ids._last", 0)
+    monkeypatch.setattr(time, "time_ns", lambda: next(ticks))
+
+    ids = [new_id() for _ in range(4)]
+
+    assert ids == sorted(set(ids))
+    assert [one[:18] for one in ids] == [f"00000000-1388-700{n}" for n in range(4)]
 
 
 def test_ids_do_not_depend_on_the_program_seeding_random() -> None:
@@ -107,6 +120,24 @@ def test_replaced_task_shares_the_run() -> None:
 def test_repr_of_a_task_hides_its_arguments() -> None:
     """Arguments may be secret; logs print tasks."""
     assert "secret" not in repr(Task("secret", Run(lease())))
+
+
+def test_repr_of_a_run_tells_its_attempt_and_why_it_was_cancelled() -> None:
+    """For logs."""
+    run = Run(lease())
+    before = repr(run)
+    run.cancel(CancelReason.DEADLINE)
+
+    assert before == "<Run of id attempt 2>"
+    assert repr(run) == "<Run of id attempt 2 cancelled by deadline>"
+
+
+def test_lease_of_a_run_is_none_around_a_push() -> None:
+    """Nothing was claimed there."""
+    claimed = lease()
+
+    assert Run(claimed).lease is claimed
+    assert Run(Draft("id", "mails", "Email", b"{}")).lease is None
 
 
 def test_first_reason_of_a_cancellation_stands() -> None:
