@@ -178,11 +178,13 @@ class Operation(NamedTuple):
         run: Does it, on the tasks of `prepare`.
         first: Its answer.
         again: Its answer after a first time that was stored, whoever knows of that.
+        parts: Most transactions that it takes; each is whole by itself.
     """
 
     run: Callable[[Storage[Any], Fences], Awaitable[object]]
     first: object
     again: object
+    parts: int = 1
 
 
 ENDS = (Status.DONE, Status.DONE, Status.RETRY, Status.DEAD, Status.CANCELLED)
@@ -204,14 +206,14 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "claim": Operation(claim, CLAIMED, []),
     "renew": Operation(renew, [Renewal.OK] * 9, [Renewal.OK] * 9),
-    "keeper's renew": Operation(renew_by_keeper, [Renewal.OK] * 9, [Renewal.OK] * 9),
+    "keeper's renew": Operation(renew_by_keeper, [Renewal.OK] * 9, [Renewal.OK] * 9, parts=2),
     "settle": Operation(settle, [APPLIED[end] for end in ENDS], [ALREADY[end] for end in ENDS]),
     "settle of many": Operation(
         settle_done, [APPLIED[Status.DONE]] * 9, [ALREADY[Status.DONE]] * 9
     ),
     "release": Operation(release, [APPLIED[end] for end in BACK], [ALREADY[end] for end in BACK]),
     "reap": Operation(reap, REAPED, []),
-    "prune": Operation(prune, 3, 0),
+    "prune": Operation(prune, 3, 0, parts=2),
     "fetch": Operation(fetch, READ, READ),
     "counts": Operation(counts, COUNTED, COUNTED),
     "names": Operation(names, ["a", "b", "other"], ["a", "b", "other"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from layered.backend import ALREADY, APPLIED, Done, Settle, Storage
 from layered.backends.sqlite import SqliteStorage, clock as clocks
 from layered.errors import BackendError
 from layered.task import Status
-from tests.backends.sqlite_storage import held
+from tests.backends.sqlite_storage import held, writer
 from tests.failpoints.invariants import COLUMNS, Row, Rows, broken, broken_between, outline
 from tests.failpoints.operations import (
     KINDS,
@@ -152,13 +152,18 @@ class Bench:
         check_closed(self.path, self.wire)
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
-        """Keep both threads of the storage busy."""
-        writer, reader = self.storage._writer, self.storage._reader
-        assert writer is not None
+    async def held(self) -> AsyncIterator[Callable[[], None]]:
+        """Keep both threads of the storage busy; gives the function that lets the writer go on."""
+        reader = self.storage._reader
         assert reader is not None
-        async with held(writer), held(reader):
-            yield
+        async with held(writer(self.storage)) as let_go, held(reader):
+            yield let_go
+
+    async def limit(self, length: int) -> None:
+        """Have SQLite take no more bytes in one value."""
+        await writer(self.storage).run(
+            lambda connection: connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, length)
+        )
 
     async def attempt(self, operation: Operation, hook: Hook) -> object:
         """Do an operation with a fault; answer what it raises."""
@@ -226,12 +231,13 @@ async def whole(bench: Bench, operation: Operation) -> Whole:
     def note(connection: Wired, statement: str, run: Run) -> Any:
         statements.append(statement)
         result = run()
-        if statement == "COMMIT":
-            stages.append(look(bench.path).outline())
+        if statement == "COMMIT" and (seen := look(bench.path).outline()) != stages[-1]:
+            stages.append(seen)
         return result
 
     async with bench.opened():
         assert await bench.attempt(operation, note) == operation.first
         await bench.check(operation, stages)
         await bench.check_all_ends()
+    assert len(stages) <= 1 + operation.parts
     return Whole(statements, stages)

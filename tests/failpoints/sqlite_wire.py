@@ -166,9 +166,9 @@ class At:
         self.statements: list[str] = []
 
     @property
-    def struck(self) -> str:
-        """The statement that it struck at."""
-        return self.statements[self._number]
+    def struck(self) -> str | None:
+        """The statement that it struck at, if there were so many."""
+        return self.statements[self._number] if self._number < len(self.statements) else None
 
     def __call__(self, connection: Wired, statement: str, run: Run) -> Any:
         """Count, and strike."""
