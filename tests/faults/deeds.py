@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import os
+import re
 import signal
 import sqlite3
 import time
@@ -15,6 +18,10 @@ import anyio
 
 from layered import Attempt, Data, WorkerContext
 from tests.faults.setting import Ledger, PlainUnit, Unit
+
+LOOKING = anyio.Lock()
+EXIT_STATUS = 3
+"""Of a process whose handler calls `os._exit`."""
 
 
 async def handle(unit: Unit, ctx: WorkerContext, attempt: Attempt, ledger: Data[Ledger]) -> None:
@@ -46,9 +53,10 @@ async def wait(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None
 
 async def hold(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None:
     """Wait for the gate, unless cancelled."""
-    # The gate is another process's file: there is nothing to wait on.
-    while not gate.exists():  # noqa: ASYNC110, ASYNC240
-        await anyio.sleep(0.01)
+    # The gate is another process's file: there is nothing to wait on. Only one task looks.
+    async with LOOKING:
+        while not gate.exists():  # noqa: ASYNC110, ASYNC240
+            await anyio.sleep(0.01)
 
 
 async def give_way(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None:
@@ -71,9 +79,29 @@ async def swallow(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> N
             await anyio.sleep_forever()
 
 
+async def shrug(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None:
+    """Swallow a cancellation, and end well all the same."""
+    with suppress(BaseException):
+        await anyio.sleep_forever()
+
+
 async def block(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None:
     """Keep the event loop from everything else, asleep."""
     time.sleep(unit.seconds)  # noqa: ASYNC251 - the very fault
+
+
+async def backtrack(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None:
+    """Keep the whole process from everything else in the first attempt: one match holds the GIL."""
+    if attempt > 1:
+        return
+    length, took = 14, 0.0
+    while took < 0.02:
+        length += 1
+        began = time.monotonic()
+        re.match(r"(a+)+$", "a" * length + "b")
+        took = time.monotonic() - began
+    # Each letter more takes twice as long.
+    re.match(r"(a+)+$", "a" * (length + math.ceil(math.log2(unit.seconds / took))) + "b")
 
 
 async def spin(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None:
@@ -92,6 +120,23 @@ async def die_after_the_effect(unit: Unit, ctx: WorkerContext, attempt: int, gat
 async def die_always(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None:
     """Take the process along in each attempt: a poison pill."""
     die()
+
+
+async def leave(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None:
+    """End the process, in each attempt, without a word."""
+    os._exit(EXIT_STATUS)
+
+
+async def segfault(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None:
+    """Read where nothing is, in each attempt, as a broken C extension would."""
+    ctypes.string_at(0)
+
+
+async def hoard(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None:
+    """Take memory until there is none."""
+    hoarded = []
+    while True:
+        hoarded.append(bytearray(1 << 24))
 
 
 async def settle_in(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None:
@@ -115,14 +160,19 @@ DEEDS: Mapping[str, Callable[[Unit, WorkerContext, int, Path], Awaitable[None]]]
     "insist": insist,
     "insist each time": insist,
     "swallow": swallow,
+    "shrug": shrug,
     "block": block,
     "spin": spin,
+    "backtrack": backtrack,
     "die when claimed": wait,  # these three are done by `tests.faults.storages`
     "die before the settle": wait,
     "die after the settle": wait,
     "die before the effect": wait,
     "die after the effect": die_after_the_effect,
     "die always": die_always,
+    "exit": leave,
+    "segfault": segfault,
+    "hoard": hoard,
     "settle_in": settle_in,
     "settle_in, die inside": settle_in,
     "settle_in, die after": settle_in,

@@ -14,7 +14,7 @@ from tests.faults.setting import Setting, Told, Unit
 
 BATCH = 50
 """Tasks that are pushed at once."""
-PADDING = {"padding": "x" * 1000}
+PADDING = {"padding": "x" * 8000}
 """So that the file and its log grow fast."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import msgspec
 
@@ -11,7 +13,7 @@ from layered import SqliteStorage
 from layered.backend import Answer, Claimant, Claimed, Renews, Settle
 from layered.errors import Transient
 from tests.faults.deeds import die
-from tests.faults.setting import Unit
+from tests.faults.setting import TASKS, Unit
 
 
 class DeadlyStorage(SqliteStorage[Unit]):
@@ -39,6 +41,46 @@ class DeadlyStorage(SqliteStorage[Unit]):
         if "die after the settle" in deeds:
             die()
         return answers
+
+
+TRAPS = {
+    # The statement during which the process dies, and after how many steps of SQLite.
+    "in a claim": ("epoch = epoch + 1", 30),
+    "in a batch of settles": ("WHERE id = item.column4", 300),
+    "in a commit": ("COMMIT", 1),
+    "in reap": ("settled_op = 'reaped'", 20),
+    "in prune": ("DELETE FROM task", 200),
+}
+SPRINGS = max(2, TASKS // 500)
+"""How often each trap springs, whatever process it hits."""
+
+
+class TrapStorage(SqliteStorage[Unit]):
+    """Dies amid transactions."""
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = super()._connect()
+        sprung: list[str] = []
+
+        def look(statement: str) -> None:
+            if sprung:  # the statement was over before its steps were
+                die()
+            for name, (part, steps) in TRAPS.items():
+                if part in statement and self._springs(name):
+                    sprung.append(name)
+                    connection.set_progress_handler(die, steps)
+                    return
+
+        connection.set_trace_callback(look)
+        return connection
+
+    def _springs(self, name: str) -> bool:
+        """Answer whether a trap is left, and take it: it is a file, since its finder dies."""
+        for number in range(SPRINGS):
+            with suppress(FileExistsError):
+                Path(self.path).with_name(f"{name} {number}").touch(exist_ok=False)
+                return True
+        return False
 
 
 class LateStorage(SqliteStorage[Unit]):

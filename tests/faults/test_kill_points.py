@@ -1,17 +1,20 @@
 """A worker is killed at a chosen point of a run; what becomes of the task follows from it."""
 
-import signal
-from collections.abc import Callable, Sequence
+import random
+from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
 from layered.worker.builder import SettingsChange
-from tests.faults.processes import Crew, wait_until
-from tests.faults.setting import LOOPS, Setting, Unit
+from tests.faults.processes import Crew
+from tests.faults.setting import LOOPS, TASKS, Unit
+from tests.faults.storages import SPRINGS, TRAPS
 from tests.faults.store import Row, Store
+from tests.faults.work import LIMIT, MAX_IN_FLIGHT, Work, broken, held, stop
 
 LEASE = 0.5
-EACH = 4
+EACH = TASKS // 250
 """Tasks for each point."""
 
 POINTS: dict[str, tuple[Row, int]] = {
@@ -21,40 +24,18 @@ POINTS: dict[str, tuple[Row, int]] = {
     "die after the effect": (Row("done", 2, 1, 2), 2),
     "die before the settle": (Row("done", 2, 1, 2), 2),
     "die after the settle": (Row("done", 1, 0, 1), 1),
+    "wait": (Row("done", 1, 0, 1), 1),
 }
 
 
-def work_on(store: Store, crew: Crew, settings: Sequence[Setting], *, kills: int) -> float:
-    """
-    Work until all tasks have ended, with a new process for each that was killed.
-
-    Args:
-        store: Has the tasks.
-        crew: Takes the processes.
-        settings: Of the processes that work at the same time.
-        kills: How many processes will be killed.
-
-    Returns:
-        The seconds that it took.
-    """
-    running = [crew.start(setting) for setting in settings]
-
-    def ended() -> bool:
-        for at, process in enumerate(running):
-            if not process.alive:
-                assert process.wait(1.0) == -signal.SIGKILL
-                running[at] = crew.start(process.setting)
-        return store.live() == 0 and len(crew.processes) - len(running) >= kills
-
-    return wait_until(ended, 60.0, f"all tasks ended and {kills} processes")
-
-
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(LIMIT + 30)
 def test_a_task_runs_again_exactly_as_often_as_its_workers_were_lost(
-    store: Store, crew: Crew, report: Callable[[str, str], None]
+    store: Store, crew: Crew, chance: random.Random, report: Callable[[str, str], None]
 ) -> None:
-    """Killed once at each point of 20 tasks: what was settled stays, all else runs once more."""
-    deeds = list(POINTS) * EACH
+    """Killed at each point of a run: what was settled stays, all else runs once more."""
+    fatal = [deed for deed in POINTS if deed != "wait"] * EACH
+    deeds = fatal + ["wait"] * (TASKS - len(fatal))
+    chance.shuffle(deeds)
     store.push([Unit(n, deed) for n, deed in enumerate(deeds)])
     settings = [
         store.setting(
@@ -66,34 +47,61 @@ def test_a_task_runs_again_exactly_as_often_as_its_workers_were_lost(
         )
         for loop in LOOPS * 2
     ]
+    work = Work(store, crew, chance)
 
-    seconds = work_on(store, crew, settings, kills=len(deeds))
+    seconds = work.do(settings, deaths=len(fatal))
+    stop(crew)
 
-    runs = store.runs()
-    report(f"{len(deeds)} kills, {store.reaped()} reaped, {seconds:.1f} s")
-    assert [(store.row(n), runs[n]) for n in store.numbers] == [POINTS[deed] for deed in deeds]
-    assert len(crew.processes) == len(settings) + len(deeds)
-    assert store.not_done_once() == []
-    assert store.integrity() == [("ok",)]
+    rows, runs = store.rows(), store.runs()
+    assert [(rows[n], runs[n]) for n in rows] == [POINTS[deed] for deed in deeds]
+    assert work.died.total() == len(fatal)
+    assert broken(store, crew, extra=2 * EACH) == []  # those that had left their effect
+    report(
+        "killed at chosen points of a run",
+        f"{held(store)} (expected {2 * EACH}), {EACH} kills each when claimed, before the effect, "
+        f"after it, before the settle, after its commit; {seconds:.1f} s",
+    )
 
 
-@pytest.mark.timeout(90)
-def test_a_task_that_kills_every_worker_is_dead_after_max_lost(
-    store: Store, crew: Crew, report: Callable[[str, str], None]
+@pytest.mark.timeout(LIMIT + 30)
+def test_a_kill_amid_a_transaction_leaves_nothing_of_it(
+    store: Store, crew: Crew, chance: random.Random, report: Callable[[str, str], None]
 ) -> None:
-    """A poison pill costs three workers and ends dead; the tasks around it are done."""
-    others = range(1, 13)
-    store.push([Unit(0, "die always"), *(Unit(n, seconds=0.005) for n in others)], max_lost=3)
-    numbers = SettingsChange(lease=LEASE, concurrency=4)
-    settings = [store.setting(loop=loop, numbers=numbers, tell=()) for loop in LOOPS]
+    """Killed while SQLite claims, settles, reaps, prunes: the file is as before, or as after."""
+    add_old_rows(store, 300)
+    store.push([Unit(n, seconds=0.002) for n in range(TASKS)], max_lost=1000)
+    assert store.claim_for_nobody(20, lease=0.1) == 20
+    settings = [
+        store.setting(
+            loop=loop,
+            storage="tests.faults.storages:TrapStorage",
+            numbers=SettingsChange(lease=LEASE, concurrency=16),
+            tell=(),
+        )
+        for loop in LOOPS
+    ]
+    kills = SPRINGS * len(TRAPS)
 
-    seconds = work_on(store, crew, settings, kills=3)
+    seconds = Work(store, crew, chance).do(settings, deaths=kills)
+    stop(crew)
 
-    ((errors,),) = store.query("SELECT errors FROM task WHERE id = ?", store.numbers[0])
-    runs = store.runs()
-    report(f"3 kills, {store.reaped()} reaped, {seconds:.1f} s")
-    assert (store.row(0), runs[0]) == (Row("dead", 3, 3, 3), 3)
-    assert errors.count("worker_lost") == 3
-    assert len(crew.processes) == len(settings) + 3
-    assert store.not_done_once() == ["task 0 is dead, by 0 writes"]
-    assert {n for n in others if runs[n] > 1 + store.row(n).lost} == set()
+    sprung = Counter(path.name.rpartition(" ")[0] for path in store.folder.iterdir())
+    assert {name: sprung[name] for name in TRAPS} == dict.fromkeys(TRAPS, SPRINGS)
+    assert broken(store, crew, extra=kills * MAX_IN_FLIGHT) == []
+    assert store.count("SELECT count(*) FROM task") == TASKS  # the old ones are gone
+    report(
+        "killed amid transactions",
+        f"{held(store)} (bound {kills * MAX_IN_FLIGHT:,}), {SPRINGS} kills each "
+        f"{', '.join(TRAPS)}; {seconds:.1f} s",
+    )
+
+
+def add_old_rows(store: Store, count: int) -> None:
+    """Add tasks that ended in 1970, for prune to find."""
+    store.query(
+        "WITH RECURSIVE number (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM number WHERE n < ?)"
+        "INSERT INTO task (id, queue, name, state, priority, due_at, created_at, finished_at,"
+        " max_lost, codec, version, payload)"
+        "SELECT n, 'default', 'Unit', 7, 5, 0, 0, 0, 3, 'json', 1, x'' FROM number",
+        count,
+    )

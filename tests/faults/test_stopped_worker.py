@@ -2,16 +2,19 @@
 
 import signal
 from collections import Counter
+from collections.abc import Callable
 
 import attrs
 import pytest
 
 from layered.worker.builder import SettingsChange
 from tests.faults.processes import Crew, WorkerProcess, wait_until
-from tests.faults.setting import LOOPS, PLAIN_STORAGE, Loop, Unit
+from tests.faults.setting import PLAIN_STORAGE, TASKS, Loop, Unit
 from tests.faults.store import Row, Store
+from tests.faults.work import LIMIT, broken, held, stop
 
-DEEDS = ("give way", "insist", "insist each time") * 4
+FEW = 12
+KINDS = ("give way", "insist", "insist each time")
 """
 The first are cancelled when their worker goes on, and write nothing. The others settle with the
 old fence: those while the task is done already, these while another worker runs it.
@@ -26,7 +29,13 @@ class Takeover:
     store: Store
     crew: Crew
     loop: Loop
+    tasks: int = FEW
     storage: str = PLAIN_STORAGE
+
+    @property
+    def deeds(self) -> list[str]:
+        """What the tasks do."""
+        return [KINDS[number % len(KINDS)] for number in range(self.tasks)]
 
     def happen(self) -> WorkerProcess:
         """
@@ -35,31 +44,33 @@ class Takeover:
         Returns:
             The first worker, which has told of the end of all its runs.
         """
-        self.store.push([Unit(n, deed) for n, deed in enumerate(DEEDS)])
+        self.store.push([Unit(n, deed) for n, deed in enumerate(self.deeds)])
         first = self._start(self.loop, self.storage)
-        self._wait_for_runs(len(DEEDS))
+        self._wait_for_runs(self.tasks)
         first.stop(unless=self.store.locked)
         self.store.ledger.gate(1).touch()
         second = self._start(OTHER[self.loop], PLAIN_STORAGE)
-        self._wait_for_runs(2 * len(DEEDS))
-        second.wait_for("TaskEnded", "done", count=len(DEEDS) - DEEDS.count("insist each time"))
+        self._wait_for_runs(2 * self.tasks)
+        second.wait_for(
+            "TaskEnded", "done", count=self.tasks - self.deeds.count("insist each time")
+        )
         assert self.store.held_by(first.pid) == 0
         first.send(signal.SIGCONT)
         wait_until(
-            lambda: len(first.heard("TaskStale") + first.heard("TaskEnded")) >= len(DEEDS),
-            15.0,
+            lambda: len(first.heard("TaskStale") + first.heard("TaskEnded")) >= self.tasks,
+            LIMIT,
             "all runs that were stopped have ended",
         )
         self.store.ledger.gate(2).touch()
-        wait_until(lambda: self.store.live() == 0, 15.0, "all tasks ended")
+        wait_until(lambda: self.store.live() == 0, LIMIT, "all tasks ended")
         return first
 
     def _start(self, loop: Loop, storage: str) -> WorkerProcess:
-        numbers = SettingsChange(lease=1.0, concurrency=len(DEEDS))
+        numbers = SettingsChange(lease=1.0, concurrency=self.tasks)
         return self.crew.start(self.store.setting(loop=loop, storage=storage, numbers=numbers))
 
     def _wait_for_runs(self, count: int) -> None:
-        wait_until(lambda: len(self.store.ledger.lines()) >= count, 20.0, f"{count} runs began")
+        wait_until(lambda: len(self.store.ledger.lines()) >= count, LIMIT, f"{count} runs began")
 
 
 def late_ends_that_counted(store: Store, first: WorkerProcess) -> list[str]:
@@ -70,20 +81,24 @@ def late_ends_that_counted(store: Store, first: WorkerProcess) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.timeout(LIMIT + 30)
 def test_a_worker_stopped_past_its_leases_writes_nothing_when_it_goes_on(
-    store: Store, crew: Crew, loop: Loop
+    store: Store, crew: Crew, loop: Loop, report: Callable[[str, str], None]
 ) -> None:
     """All its late ends are refused; each task is done once, by the worker that took it over."""
-    first = Takeover(store, crew, loop).happen()
-    statuses = crew.terminate(10.0)
+    first = Takeover(store, crew, loop, TASKS).happen()
+    stop(crew)
 
     assert late_ends_that_counted(store, first) == []
     stale = Counter(told.task for told in first.heard("TaskStale"))
     assert stale == Counter(store.numbers.values())
-    assert [store.row(n) for n in store.numbers] == [Row("done", 2, 1, 2)] * len(DEEDS)
-    assert store.runs() == Counter(dict.fromkeys(store.numbers, 2))
-    assert statuses == [0, 0]
+    assert list(store.rows().values()) == [Row("done", 2, 1, 2)] * TASKS
+    assert broken(store, crew, extra=TASKS) == []
+    report(
+        f"stopped past its leases, {loop}",
+        f"{held(store)} (each was taken over once), {stale.total():,} late writes refused of "
+        f"{TASKS:,}",
+    )
 
 
 @pytest.mark.parametrize("fault", ["Unfenced", "FencedByState"])
@@ -91,10 +106,10 @@ def test_the_check_finds_a_store_without_fences(store: Store, crew: Crew, fault:
     """Without the fence the same course of things ends tasks twice, or for another worker."""
     storage = f"tests.mutants.sqlite_storages:{fault}"
 
-    first = Takeover(store, crew, "asyncio", storage).happen()
+    first = Takeover(store, crew, "asyncio", storage=storage).happen()
 
-    late = [n for n, deed in enumerate(DEEDS) if deed == "insist each time"]
-    twice = [n for n, deed in enumerate(DEEDS) if deed == "insist"]
+    late = range(KINDS.index("insist each time"), FEW, len(KINDS))
+    twice = range(KINDS.index("insist"), FEW, len(KINDS))
     found = late_ends_that_counted(store, first)
     assert {f"task {n} was ended late" for n in late} <= set(found)
     if fault == "Unfenced":
