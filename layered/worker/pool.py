@@ -128,10 +128,8 @@ class Pool:
             while staying:
                 with new_scope() as scope:
                     staying = await self._work(scope)
-        except cancelled as error:
-            # Between tasks: what an earlier one left behind, such as a timer, has cancelled it.
-            if meaning_of(error) is not Meaning.STRAY:
-                raise
+        except cancelled:
+            pass  # between tasks: by us, or by what an earlier one left behind, such as a timer
         finally:
             self._consumers -= 1
             if not self._closed:

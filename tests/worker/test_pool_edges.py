@@ -1,6 +1,8 @@
 """Consumers: awaitables of any kind, errors of any kind, and runs cancelled before they begin."""
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Generator
 from contextvars import copy_context
 from typing import Any
@@ -9,8 +11,11 @@ import anyio
 import pytest
 
 from layered import Middleware, Status, Task, TaskId, WorkerContext
+from layered.backend import Claimant
 from layered.worker import TaskStale
+from layered.worker.fetcher import Until
 from layered.worker.isolate import drive, first_step
+from layered.worker.shift import Shift
 
 from .conftest import Email, World
 from .test_cancellation import _leaked_cancellation
@@ -202,3 +207,183 @@ async def test_consumer_cancelled_natively_while_it_waits_harms_nobody(world: Wo
 
     assert state == "running"
     assert await world.statuses(first.id, second.id) == [Status.DONE] * 2
+
+
+async def test_worker_claims_no_more_than_it_can_start(world: World) -> None:
+    """What waits claimed in one worker is kept from the others, and lost with its process."""
+    go_on = anyio.Event()
+
+    async def send(email: Email) -> None:
+        await go_on.wait()
+
+    ids = [(await world.storage.push(Email())).id for _ in range(10)]
+    worker = world.builder(concurrency=2).build(send)
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run)
+        await anyio.wait_all_tasks_blocked()
+        statuses = await world.statuses(*ids)
+        in_flight = worker.context.in_flight
+        go_on.set()
+        await world.storage.wait_for(ids)
+        worker.context.stop()
+
+    assert in_flight == 2
+    assert statuses.count(Status.READY) == 8
+
+
+async def test_tasks_of_a_claim_that_answers_after_the_stop_are_given_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them is begun, and none is charged."""
+    real, asked, answer = world.storage.claim, anyio.Event(), anyio.Event()
+    ran: list[Email] = []
+
+    async def slow(*args: Any) -> Any:
+        asked.set()
+        await answer.wait()
+        return await real(*args)
+
+    async def send(email: Email) -> None:
+        ran.append(email)
+
+    ids = [(await world.storage.push(Email())).id for _ in range(3)]
+    monkeypatch.setattr(world.storage, "claim", slow)
+    worker = world.builder().build(send)
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run)
+        await asked.wait()
+        worker.context.stop()
+        answer.set()
+
+    records = [await world.storage.get(one) for one in ids]
+    assert ran == []
+    assert [(one.status, one.attempt, one.epoch) for one in records if one] == [
+        (Status.READY, 0, 1)
+    ] * 3
+
+
+async def test_consumer_that_ends_with_its_task_leaves_no_other_task_waiting(
+    world: World,
+) -> None:
+    """Another takes its place, although nothing new is claimed."""
+    cancellation = await _leaked_cancellation()
+
+    async def send(email: Email) -> None:
+        if email.to == "stray":
+            raise cancellation
+
+    stray = await world.storage.push(Email("stray"))
+    good = await world.storage.push(Email())
+
+    await world.builder(concurrency=2).build(send).run(burst=True)
+
+    assert await world.statuses(stray.id, good.id) == [Status.DEAD, Status.DONE]
+
+
+async def test_cancelled_task_takes_no_later_one_of_its_consumer_with_it(world: World) -> None:
+    """The scope that was cancelled is left before the next task begins."""
+    started = anyio.Event()
+    swallowed: list[str] = []
+
+    async def send(email: Email) -> None:
+        if email.to == "later":
+            await anyio.lowlevel.checkpoint()
+            return
+        started.set()
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            swallowed.append(email.to)
+
+    first = await world.storage.push(Email("first"))
+    later = await world.storage.push(Email("later"))
+    worker = world.builder(concurrency=1).build(send)
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run)
+        await started.wait()
+        worker.context.cancel(first.id)
+        await world.storage.wait_for([first.id, later.id])
+        worker.context.stop()
+
+    assert swallowed == ["first"]
+    assert await world.statuses(first.id, later.id) == [Status.DONE, Status.DONE]
+
+
+async def test_cancelling_a_task_that_has_failed_does_not_hit_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its consumer has gone on to another one by the time its end is written."""
+    real, answers = world.storage.settle, list[bool]()
+    contexts: list[tuple[WorkerContext, str]] = []
+
+    async def send(email: Email, ctx: WorkerContext, task_id: TaskId) -> None:
+        contexts.append((ctx, task_id))
+        if email.to == "bad":
+            raise LookupError
+        await anyio.wait_all_tasks_blocked()
+
+    async def settle(items: Any) -> Any:
+        ctx, task_id = contexts[0]
+        answers.append(ctx.cancel(task_id))
+        return await real(items)
+
+    monkeypatch.setattr(world.storage, "settle", settle)
+    bad = await world.storage.push(Email("bad"))
+    good = await world.storage.push(Email())
+
+    await world.builder().build(send).run(burst=True)
+
+    assert answers[0] is False
+    assert await world.statuses(bad.id, good.id) == [Status.DEAD, Status.DONE]
+
+
+async def test_handlers_that_take_long_without_suspending_let_others_run(world: World) -> None:
+    """A consumer gives way after 5 ms as well, or 50 of them would hold up all timers."""
+    order: list[str] = []
+
+    async def send(email: Email) -> None:
+        order.append("task")
+        began = time.perf_counter()
+        while time.perf_counter() - began < 0.006:
+            pass
+
+    async def other() -> None:
+        while order.count("task") < 12:
+            order.append("other")
+            await anyio.lowlevel.checkpoint()
+
+    await world.storage.push_many([Email()] * 12)
+    async with anyio.create_task_group() as group:
+        group.start_soon(other)
+        await world.builder().build(send).run(burst=True)
+
+    longest = max(len(run) for run in "".join(one[0] for one in order).split("o"))
+    assert longest <= 4  # two turns of two: the end of one turn of the loop, and the start of next
+
+
+async def test_consumer_that_is_closed_amid_a_task_writes_nothing(world: World) -> None:
+    """As when a program drops its loop: the lease ends by itself, and the task runs again."""
+    closed: list[str] = []
+
+    class Never:
+        def __await__(self) -> Generator[str, None, None]:
+            yield "waiting"
+
+    async def send(email: Email) -> None:
+        try:
+            await Never()
+        finally:
+            closed.append(email.to)
+
+    await world.storage.push(Email())
+    leases = (await world.storage.claim(Claimant("default", "us"), {"Email": 1}, 1)).leases
+    pool = Shift(world.builder().build(send)._plan, Until.STOPPED)._pool
+    pool.add(leases, lease_ends=math.inf)
+    consumer = pool._work(anyio.CancelScope())
+    assert consumer.send(None) == "waiting"
+
+    consumer.close()
+
+    assert closed == ["ada@example.org"]
+    assert pool.active == 1
+    assert pool._settler._entries == []
