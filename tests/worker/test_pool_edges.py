@@ -12,7 +12,7 @@ import pytest
 
 from layered import Middleware, Status, Task, TaskId, WorkerContext
 from layered.backend import Claimant
-from layered.worker import TaskStale
+from layered.worker import StateChanged, TaskEnded, TaskStale
 from layered.worker.fetcher import Until
 from layered.worker.isolate import drive, first_step
 from layered.worker.shift import Shift
@@ -387,3 +387,45 @@ async def test_consumer_that_is_closed_amid_a_task_writes_nothing(world: World) 
     assert closed == ["ada@example.org"]
     assert pool.active == 1
     assert pool._settler._entries == []
+
+
+async def test_task_of_another_codec_is_dead_and_says_which_it_needs(world: World) -> None:
+    """Its bytes might decode to something else."""
+
+    async def send(email: Email) -> None: ...
+
+    pushed = await world.storage.push(Email())
+    row = world.storage._book.rows[pushed.id]
+    row.draft = row.draft._replace(codec="pickle")
+
+    await world.builder().build(send).run(burst=True)
+
+    record = await world.storage.get(pushed.id)
+    assert record is not None
+    assert record.status is Status.DEAD
+    assert "needs codec 'pickle', got JsonCodec()" in record.errors[-1].message
+
+
+@pytest.mark.virtual_time
+async def test_event_of_an_end_tells_how_long_the_handler_took(world: World) -> None:
+    """Also of one that failed; one that never began took no time. No other event tells of them."""
+
+    async def send(email: Email, ctx: WorkerContext) -> None:
+        if email.to == "never":
+            return
+        ctx.cancel(never.id)
+        await anyio.sleep(float(email.to))
+        if email.to == "3":
+            raise LookupError
+
+    ids = [(await world.storage.push(Email(to))).id for to in ("2", "3")]
+    never = await world.storage.push(Email("never"))
+
+    await world.builder().build(send).run(burst=True)
+
+    assert {one.task_id: one.seconds for one in world.ended} == {
+        ids[0]: pytest.approx(2),
+        ids[1]: pytest.approx(3),
+        never.id: pytest.approx(0),
+    }
+    assert {type(one) for one in world.events} == {StateChanged, TaskEnded}
