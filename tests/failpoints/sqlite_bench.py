@@ -73,10 +73,14 @@ def look(path: Path) -> Seen:
     return Seen(found, books)
 
 
-def write_at_once(path: Path) -> None:
-    """Write over another connection, which waits for nobody."""
+def is_unlocked(path: Path) -> bool:
+    """Write over another connection, which waits for nobody; answer whether it could."""
     with closing(OPEN(path, isolation_level=None, timeout=0)) as connection:
-        connection.execute("UPDATE task SET progress = x'01' WHERE seq = 1")
+        try:
+            connection.execute("UPDATE task SET progress = x'01' WHERE seq = 1")
+        except sqlite3.OperationalError:
+            return False
+    return True
 
 
 def files_open(path: Path) -> list[str]:
@@ -190,7 +194,7 @@ class Bench:
         assert broken(found.rows) == []
         assert broken_between(self.before.rows, found.rows) == []
         assert found.outline() in stages
-        write_at_once(self.path)
+        assert is_unlocked(self.path)
 
         answer = await operation.run(self.storage, self.fences)
 

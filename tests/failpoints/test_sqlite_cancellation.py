@@ -86,10 +86,11 @@ async def test_sqlite_operation_is_finished_when_its_caller_is_cancelled_amid_it
 
                 caller.scope.cancel()
                 await settled_down()
-                assert not caller.ended
+                waits = not caller.ended
                 gate.go_on.set()
             stopped.wire.hook = pass_on
 
+            assert waits
             assert caller.cancelled
             found = await stopped.check(chosen, stages)
             if chosen.parts == 1:
@@ -109,10 +110,11 @@ async def test_sqlite_operation_has_no_effect_when_its_caller_is_cancelled_befor
         busy = bench()
         async with busy.opened():
             caller = Caller(busy, chosen)
-            async with busy.held(), anyio.create_task_group() as tasks:
+            async with anyio.create_task_group() as tasks, busy.held():
                 tasks.start_soon(caller)
                 await checkpoints(steps)
                 caller.scope.cancel()
+                await settled_down()
 
             assert caller.cancelled
             found = await busy.check(chosen, stages)

@@ -15,7 +15,7 @@ from layered.task import Status
 from tests.backends.sqlite_storage import settled_down
 from tests.failpoints.invariants import broken, broken_between
 from tests.failpoints.operations import Fences, Operation, draft, task
-from tests.failpoints.sqlite_bench import Bench, look, write_at_once
+from tests.failpoints.sqlite_bench import Bench, is_unlocked, look
 from tests.failpoints.sqlite_wire import (
     Hook,
     Run,
@@ -175,7 +175,7 @@ async def test_sqlite_tells_each_of_a_group_what_became_of_its_own_write(
         assert broken(found.rows) == []
         assert broken_between(made.before.rows, found.rows) == []
         assert found.rows.keys() - made.before.rows.keys() == (STORED if case.stored else set())
-        write_at_once(made.path)
+        assert is_unlocked(made.path)
         for caller, operation in {**GOOD, "same": SAME}.items():
             repeated = case.strike is unanswered or caller == "same"
             wanted = operation.again if repeated else operation.first
