@@ -8,10 +8,10 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from layered import BackendClosed, MemoryStorage, Status, WorkerBuilder
+from layered import Attempt, BackendClosed, MemoryStorage, RetryLayer, Status, WorkerBuilder
 from layered.backend import Claimant, Renew, Renewal, Renews
 from layered.task import Run
-from layered.worker import BackendTroubled, TaskReaped
+from layered.worker import BackendTroubled, LateError, TaskEnded, TaskReaped, TaskStale
 from layered.worker.events import Bus
 from layered.worker.flight import Flight
 from layered.worker.housekeeping import REAP_BATCH
@@ -163,3 +163,73 @@ async def test_housekeeper_reaps_on_until_nothing_is_left() -> None:
 
     assert len(told) == many
     assert len(set(moments)) == 1
+
+
+@pytest.mark.virtual_time
+async def test_renewal_tells_the_store_of_reruns_in_process(world: World) -> None:
+    """A crash may forget only what came since the last renewal, so poison is found out."""
+
+    async def handler(email: Email, attempt: Attempt) -> None:
+        if attempt < 3:
+            raise LookupError
+        await anyio.sleep(20)
+
+    pushed = await world.storage.push(Email())
+    builder = world.builder(lease=6.0).layer(RetryLayer(3, wait=lambda _: 0.0))
+    worker = builder.build(handler)
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run)
+        await anyio.sleep(5)
+        record = await world.storage.get(pushed.id)
+        worker.context.stop()
+
+    assert record is not None
+    assert (record.status, record.attempt) == (Status.RUNNING, 3)
+
+
+@pytest.mark.virtual_time
+async def test_run_whose_lease_was_given_up_writes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its fence may hold still, but what it would write is how it was cancelled."""
+    lost = anyio.Event()
+
+    async def away(*args: object) -> Any:
+        raise OSError
+
+    async def handler(email: Email) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            lost.set()
+
+    pushed = await world.storage.push(Email())
+    monkeypatch.setattr(world.storage, "renew", away)
+    worker = world.builder(lease=6.0).build(handler)
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run)
+        await lost.wait()
+        await anyio.wait_all_tasks_blocked()
+        status = await world.statuses(pushed.id)
+        worker.context.stop()
+
+    assert status == [Status.RUNNING]
+    assert [one.task_id for one in world.events if isinstance(one, TaskStale)] == [pushed.id]
+    assert not [one for one in world.events if isinstance(one, (TaskEnded, LateError))]
+
+
+async def test_end_that_the_store_refuses_is_told_as_stale_and_not_as_an_end(
+    world: World,
+) -> None:
+    """Another run owns the task by then, and will tell how it ends."""
+
+    async def handler(email: Email) -> None:
+        world.storage._book.rows[pushed.id].epoch += 1  # as if reaped and claimed by another
+
+    pushed = await world.storage.push(Email())
+
+    await world.builder().build(handler).run(burst=True)
+
+    assert await world.statuses(pushed.id) == [Status.RUNNING]
+    assert [one.task_id for one in world.events if isinstance(one, TaskStale)] == [pushed.id]
+    assert world.ended == []

@@ -10,7 +10,15 @@ from typing import Any
 import anyio
 import pytest
 
-from layered import Middleware, Status, Task, TaskId, WorkerContext
+from layered import (
+    MemoryStorage,
+    Middleware,
+    Status,
+    Task,
+    TaskId,
+    WorkerBuilder,
+    WorkerContext,
+)
 from layered.backend import Claimant
 from layered.worker import StateChanged, TaskEnded, TaskStale
 from layered.worker.fetcher import Until
@@ -262,6 +270,7 @@ async def test_tasks_of_a_claim_that_answers_after_the_stop_are_given_back(
     ] * 3
 
 
+@pytest.mark.virtual_time
 async def test_consumer_that_ends_with_its_task_leaves_no_other_task_waiting(
     world: World,
 ) -> None:
@@ -275,7 +284,8 @@ async def test_consumer_that_ends_with_its_task_leaves_no_other_task_waiting(
     stray = await world.storage.push(Email("stray"))
     good = await world.storage.push(Email())
 
-    await world.builder(concurrency=2).build(send).run(burst=True)
+    with anyio.move_on_after(60):
+        await world.builder(concurrency=2).build(send).run(burst=True)
 
     assert await world.statuses(stray.id, good.id) == [Status.DEAD, Status.DONE]
 
@@ -429,3 +439,18 @@ async def test_event_of_an_end_tells_how_long_the_handler_took(world: World) -> 
         never.id: pytest.approx(0),
     }
     assert {type(one) for one in world.events} == {StateChanged, TaskEnded}
+
+
+async def test_arguments_are_made_anew_for_each_task() -> None:
+    """A handler may change what it was given; equal bytes are no reason to share it."""
+    storage, seen = MemoryStorage(list[int]), list[list[int]]()
+
+    async def append(numbers: list[int]) -> None:
+        numbers.append(0)
+        seen.append(numbers)
+
+    await storage.push_many([[1]] * 3)
+
+    await WorkerBuilder("w").backend(storage).build(append).run(burst=True)
+
+    assert seen == [[1, 0]] * 3
