@@ -178,7 +178,8 @@ async def test_lease_that_cannot_be_renewed_is_given_up_before_it_ends(
     worker = world.builder(lease=6.0).build(send)
     async with anyio.create_task_group() as group:
         group.start_soon(worker.run)
-        await lost.wait()
+        with anyio.move_on_after(60):
+            await lost.wait()
         worker.context.stop()
 
     ((reason, when),) = reasons

@@ -121,7 +121,8 @@ async def test_cancellation_that_a_user_asked_the_store_for_reaches_the_handler(
     pushed = await world.storage.push(Email())
     began = anyio.current_time()
 
-    await world.builder(lease=6.0).build(handler).run(burst=True)
+    with anyio.move_on_after(60):
+        await world.builder(lease=6.0).build(handler).run(burst=True)
 
     assert await world.statuses(pushed.id) == [Status.CANCELLED]
     assert anyio.current_time() - began <= 2.3
@@ -208,7 +209,8 @@ async def test_run_whose_lease_was_given_up_writes_nothing(
     worker = world.builder(lease=6.0).build(handler)
     async with anyio.create_task_group() as group:
         group.start_soon(worker.run)
-        await lost.wait()
+        with anyio.move_on_after(60):
+            await lost.wait()
         await anyio.wait_all_tasks_blocked()
         status = await world.statuses(pushed.id)
         worker.context.stop()
