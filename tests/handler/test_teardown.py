@@ -357,6 +357,26 @@ async def test_teardown_beyond_its_limit_fails_the_run(
     await anyio.lowlevel.checkpoint()  # the cancellation has not leaked out
 
 
+@pytest.mark.virtual_time
+async def test_teardown_has_as_long_as_its_limit_says() -> None:
+    """Counted from its own beginning, however long the handler took."""
+    began = anyio.current_time()
+
+    async def slow() -> AsyncIterator[None]:
+        yield
+        await anyio.sleep_forever()
+
+    async def handle(email: Email, it: Annotated[None, Depends(slow)]) -> None:
+        await anyio.sleep(100)
+
+    handler = compiled(handle, teardown_timeout=7)
+
+    with pytest.raises(TeardownElapsed, match="took longer than 7 s"):
+        await handler.service.call(make_task())
+
+    assert anyio.current_time() - began == pytest.approx(107)
+
+
 async def test_interrupt_of_a_teardown_beyond_its_limit_is_raised() -> None:
     """What is to end the process is never replaced."""
 
