@@ -20,6 +20,7 @@ from layered import Attempt, Data, WorkerContext
 from tests.faults.setting import Ledger, PlainUnit, Unit
 
 LOOKING = anyio.Lock()
+LEAKED: list[bytes] = []
 EXIT_STATUS = 3
 """Of a process whose handler calls `os._exit`."""
 
@@ -139,6 +140,13 @@ async def hoard(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> Non
         hoarded.append(bytearray(1 << 24))
 
 
+async def leak(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None:
+    """Lose a little memory, and now and then a descriptor."""
+    LEAKED.append(bytes(1 << 14))
+    if unit.number % 10 == 0:
+        os.dup(0)
+
+
 async def settle_in(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None:
     """Leave the effect in the store, in the transaction that ends the task."""
 
@@ -173,6 +181,7 @@ DEEDS: Mapping[str, Callable[[Unit, WorkerContext, int, Path], Awaitable[None]]]
     "exit": leave,
     "segfault": segfault,
     "hoard": hoard,
+    "leak": leak,
     "settle_in": settle_in,
     "settle_in, die inside": settle_in,
     "settle_in, die after": settle_in,

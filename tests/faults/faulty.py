@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from layered import SqliteStorage
 from layered.backend import Claimant, Claimed, Reaped
+from layered.backends.sqlite.clock import Clock
 from tests.faults.setting import PlainUnit, Unit
+from tests.faults.storages import ShiftedStorage
 
 
 class Reapless(SqliteStorage[Unit | PlainUnit]):
@@ -15,6 +19,18 @@ class Reapless(SqliteStorage[Unit | PlainUnit]):
     async def reap(self, limit: int, /) -> Sequence[Reaped]:
         """Take nothing from anybody."""
         return []
+
+
+class Uncharging(SqliteStorage[Unit | PlainUnit]):
+    """Does not count the workers that a task took with it."""
+
+    async def reap(self, limit: int, /) -> Sequence[Reaped]:
+        """Reap, and forgive."""
+        reaped = await super().reap(limit)
+        await self._lane(self._writer).run(
+            lambda connection: connection.execute("UPDATE task SET lost = 0")
+        )
+        return reaped
 
 
 class Popping(SqliteStorage[Unit | PlainUnit]):
@@ -28,3 +44,11 @@ class Popping(SqliteStorage[Unit | PlainUnit]):
             lambda connection: connection.executemany("DELETE FROM task WHERE id = ?", ids)
         )
         return claimed
+
+
+class WallLeases(ShiftedStorage):
+    """Measures leases by the wall clock."""
+
+    def __init__(self, where: Path, args: Any) -> None:
+        super().__init__(where, args)
+        self._clock = Clock(self._clock.now, self._clock.now)

@@ -73,7 +73,7 @@ def storage_of(setting: Setting) -> Storage[Unit | PlainUnit]:
 def tell(wanted: tuple[str, ...], event: Event) -> None:
     """Write an event to standard output, at once."""
     what = type(event).__name__
-    if what not in wanted:
+    if what not in (*wanted, "StateChanged"):
         return
     match event:
         case StateChanged(_, state):

@@ -54,13 +54,14 @@ class Setting:
         storage: The class of the storage, ``module:Class``; a mutant, perhaps.
         numbers: For `WorkerBuilder.configure`.
         one_by_one: Claim only when nothing at all is in flight.
-        tell: Names of the events to write to standard output.
+        tell: Names of the events to write to standard output; changes of state always are.
         program: The module that is run.
         timeout: Seconds for each attempt; 0 for no limit.
         deadline: Seconds for each run; 0 for no limit.
         memory: Most bytes of address space; 0 for no limit.
         file_size: Most bytes of a file; the process is killed amid the write that goes beyond.
             0 for no limit.
+        disk: A folder in *folder* for the store alone.
         push: For `tests.faults.producer`: from which number to push, and up to which.
     """
 
@@ -69,18 +70,19 @@ class Setting:
     storage: str = PLAIN_STORAGE
     numbers: SettingsChange = attrs.field(factory=SettingsChange)
     one_by_one: bool = False
-    tell: tuple[str, ...] = ("StateChanged", "TaskEnded", "TaskReaped", "TaskStale")
+    tell: tuple[str, ...] = ("TaskEnded", "TaskReaped", "TaskStale")
     program: str = "tests.faults.program"
     timeout: float = 0.0
     deadline: float = 0.0
     memory: int = 0
     file_size: int = 0
+    disk: str = ""
     push: tuple[int, int] = (0, 0)
 
     @property
     def database(self) -> Path:
         """The store's file."""
-        return Path(self.folder, "tasks.db")
+        return Path(self.folder, self.disk, "tasks.db")
 
 
 @attrs.frozen

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -13,7 +16,7 @@ from layered import SqliteStorage
 from layered.backend import Answer, Claimant, Claimed, Renews, Settle
 from layered.errors import Transient
 from tests.faults.deeds import die
-from tests.faults.setting import TASKS, Unit
+from tests.faults.setting import TASKS, PlainUnit, Unit
 
 
 class DeadlyStorage(SqliteStorage[Unit]):
@@ -81,6 +84,18 @@ class TrapStorage(SqliteStorage[Unit]):
                 Path(self.path).with_name(f"{name} {number}").touch(exist_ok=False)
                 return True
         return False
+
+
+def shifted(database: Path) -> float:
+    """Read the wall clock, moved by the seconds that stand in a file beside the store."""
+    return time.time() + float(database.with_name("shift").read_text())
+
+
+class ShiftedStorage(SqliteStorage[Unit | PlainUnit]):
+    """Has a wall clock that the tests step."""
+
+    def __init__(self, where: Path, args: Any) -> None:
+        super().__init__(where, args, now=partial(shifted, where))
 
 
 class LateStorage(SqliteStorage[Unit]):

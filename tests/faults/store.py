@@ -15,7 +15,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from typing_extensions import Unpack
 
 from layered import SqliteStorage, Status
-from layered.backend import Claimant
+from layered.backend import Claimant, Limits
 from layered.backend.options import PushOptions
 from tests.faults.setting import Ledger, PlainUnit, Setting, Unit
 
@@ -51,11 +51,12 @@ class Store:
     portal: BlockingPortal
     connection: sqlite3.Connection
     ledger: Ledger
+    disk: str = ""
     numbers: dict[int, str] = attrs.field(factory=dict)
 
     def setting(self, **rest: Any) -> Setting:
         """Make the setting of a worker process for this store."""
-        return Setting(str(self.folder), **rest)
+        return Setting(str(self.folder), disk=self.disk, **rest)
 
     def push(self, units: Sequence[Unit | PlainUnit], **options: Unpack[PushOptions]) -> None:
         """Push tasks, in one write."""
@@ -194,13 +195,16 @@ class Row:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Store]:
-    """Make a store in *folder*, with its audit."""
-    storage: SqliteStorage[Unit | PlainUnit] = SqliteStorage(folder / "tasks.db", Unit | PlainUnit)
+def opened(folder: Path, disk: str = "", limits: Limits | None = None) -> Iterator[Store]:
+    """Make a store in *folder*, or in a folder of that, with its audit."""
+    where = Setting(str(folder), disk=disk).database
+    storage: SqliteStorage[Unit | PlainUnit] = SqliteStorage(
+        where, Unit | PlainUnit, limits=limits or Limits()
+    )
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(storage),
-        closing(sqlite3.connect(storage.path, timeout=30.0, isolation_level=None)) as connection,
+        closing(sqlite3.connect(where, timeout=30.0, isolation_level=None)) as connection,
     ):
         connection.executescript(AUDIT)
-        yield Store(folder, storage, portal, connection, Ledger(folder))
+        yield Store(folder, storage, portal, connection, Ledger(folder), disk)

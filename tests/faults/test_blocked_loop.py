@@ -117,3 +117,4 @@ def test_the_check_finds_leases_that_are_kept_in_the_loop(store: Store, crew: Cr
     reaped = {told.task for told in other.heard("TaskReaped")}
     assert reaped == {store.numbers[n] for n in (*range(HELD), GHOST)}
     assert {n for n, runs in store.runs().items() if runs > 1} == set(range(HELD))
+    assert f"{HELD} extra runs, at most 0 are explained" in broken(store, crew, extra=0)

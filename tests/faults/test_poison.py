@@ -63,6 +63,22 @@ def test_tasks_that_kill_every_worker_are_dead_after_max_lost(
     )
 
 
+@pytest.mark.timeout(LIMIT)
+def test_the_check_finds_a_pill_that_no_number_of_workers_ends(
+    store: Store, crew: Crew, chance: random.Random
+) -> None:
+    """With lost workers not counted it would go on for ever."""
+    store.push([Unit(0, "exit")], max_lost=MAX_LOST)
+    storage = "tests.faults.faulty:Uncharging"
+    setting = store.setting(storage=storage, numbers=SettingsChange(lease=0.2))
+
+    for _ in range(MAX_LOST + 1):
+        assert crew.start(setting).wait(15.0) == EXIT_STATUS
+
+    found = broken(store, crew, extra=MAX_LOST)
+    assert {"task 0 is lost", "task 0 ran too often"} <= set(found)
+
+
 def last_errors(store: Store, deeds: Sequence[str], deed: str) -> set[str]:
     """Collect the types of the last errors of the tasks that do *deed*."""
     return {

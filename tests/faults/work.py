@@ -59,7 +59,7 @@ class Work:
             if left and self.store.done() >= left[0] and self._kill():
                 del left[0]
             self._replace()
-            assert self.store.stuck() == []
+            assert not (stuck := self.store.stuck()), stuck
             return self.store.live() == 0 and self.died.total() >= deaths
 
         return wait_until(ended, LIMIT, f"all tasks ended and {deaths} workers died")
@@ -74,15 +74,17 @@ class Work:
         for at, process in enumerate(self.running):
             if not process.alive:
                 status = process.wait(1.0)
-                assert status in self.ways
+                assert status in self.ways, status
                 self.died[status] += 1
                 self.running[at] = self.crew.start(process.setting)
 
 
 def stop(crew: Crew, limit: float = 10.0) -> None:
-    """End all workers in order."""
+    """End all workers in order, also those that have only just been started."""
+    for process in crew.alive():
+        process.wait_for("StateChanged", "running")  # before that a signal just kills
     statuses = crew.terminate(limit)
-    assert set(statuses) <= {0}
+    assert set(statuses) <= {0}, statuses
 
 
 def told_more_than_once(crew: Crew) -> list[str]:
