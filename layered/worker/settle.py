@@ -86,7 +86,6 @@ class Settler:
         "_flight",
         "_landed",
         "_wake",
-        "stale",
     )
 
     def __init__(
@@ -105,7 +104,6 @@ class Settler:
         self._entries: list[Entry] = []
         self._wake: anyio.Event | None = None
         self._closing = False
-        self.stale = 0
 
     def put(self, entry: Entry) -> None:
         """Take the end of a run; never waits."""
@@ -231,6 +229,5 @@ class Settler:
 
     def _lost(self, entry: Entry) -> None:
         record = entry.run.record
-        self.stale += 1
         log.warning("task %s %s: lease lost, its end was not written", record.name, record.id)
         self._bus.emit(TaskStale(record.id, record.name, entry.run.attempt))

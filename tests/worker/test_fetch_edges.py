@@ -1,18 +1,21 @@
 """When a worker claims nothing, although there is something to claim."""
 
 from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import anyio
 import pytest
 
-from layered import Middleware, Status, Transient
+from layered import MemoryStorage, Middleware, Router, Status, Task, Transient, WorkerBuilder
 from layered.backend import Settle
 from layered.worker import BackendTroubled
 
 from .conftest import Email, World
 from .test_cancellation import _leaked_cancellation
 from .test_parts import send
+from .test_regressions import OneAtOnce
 
 
 async def test_tasks_that_are_not_durably_settled_hold_back_the_fetch(
@@ -107,3 +110,84 @@ async def test_readiness_that_ends_with_a_stray_cancellation_is_waited_out(world
     assert await world.statuses(pushed.id) == [Status.DONE]
     troubled = [one.error for one in world.events if isinstance(one, BackendTroubled)]
     assert [str(one)[:37] for one in troubled] == ["a layer's ready() ended with a cancel"] * 3
+
+
+@pytest.mark.virtual_time
+async def test_store_that_is_away_is_asked_less_and_less_often(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to once a minute: many workers must not keep a store down that tries to come up."""
+    asked: list[float] = []
+
+    async def away(*args: Any) -> Any:
+        asked.append(anyio.current_time())
+        raise Transient
+
+    monkeypatch.setattr(world.storage, "claim", away)
+    worker = world.builder().build(send)
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run)
+        await anyio.sleep(3600)
+        worker.context.stop()
+
+    pauses = [after - before for before, after in pairwise(asked)]
+    assert pauses[0] < 0.1
+    assert 40 < max(pauses) < 80
+    assert len(asked) < 100
+
+
+class Closed:
+    """A handler service that has no room until it is opened."""
+
+    def __init__(self) -> None:
+        self.opened = anyio.Event()
+
+    async def call(self, task: Task[int]) -> None:
+        """Do nothing."""
+
+    async def ready(self) -> None:
+        """Wait for room."""
+        await self.opened.wait()
+
+    def capacity(self) -> int:
+        """Tell whether there is room."""
+        return 5 if self.opened.is_set() else 0
+
+
+@pytest.mark.virtual_time
+async def test_burst_waits_for_a_name_that_has_no_room_yet() -> None:
+    """That nothing else is left does not mean that nothing is."""
+    storage, closed = MemoryStorage(Email | int), Closed()
+    router = Router().route(Email, send).route(int, closed)
+    number, email = await storage.push(5), await storage.push(Email())
+    worker = WorkerBuilder("w").backend(storage).build(router)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(worker.run, burst=True))
+        await anyio.sleep(30)
+        (waiting, _) = await storage.fetch([number.id, email.id])
+        closed.opened.set()
+
+    records = await storage.wait_for([number.id, email.id])
+    assert waiting is not None
+    assert waiting.status is Status.READY
+    assert [one.status for one in records] == [Status.DONE] * 2
+
+
+@pytest.mark.virtual_time
+async def test_room_that_comes_back_in_a_branch_is_used_at_once() -> None:
+    """Without waiting for the poll, also by a worker that runs on."""
+    storage, service = MemoryStorage(Email | int), OneAtOnce()
+    router = Router().route(Email, send).route(int, service)
+    ids = [(await storage.push(number)).id for number in range(10)]
+    began = anyio.current_time()
+    worker = WorkerBuilder("w").backend(storage).build(router)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run)
+        await storage.wait_for(ids)
+        took = anyio.current_time() - began
+        worker.context.stop()
+
+    assert service.peak == 1
+    assert took < 0.5

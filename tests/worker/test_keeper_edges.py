@@ -1,5 +1,6 @@
 """The lease keeper in a thread of its own, and the housekeeper, where the store misbehaves."""
 
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
@@ -8,7 +9,15 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from layered import Attempt, BackendClosed, MemoryStorage, RetryLayer, Status, WorkerBuilder
+from layered import (
+    Attempt,
+    BackendClosed,
+    MemoryStorage,
+    RetryLayer,
+    Status,
+    Transient,
+    WorkerBuilder,
+)
 from layered.backend import Claimant, Renew, Renewal, Renews
 from layered.task import Run
 from layered.worker import BackendTroubled, LateError, TaskEnded, TaskReaped, TaskStale
@@ -18,7 +27,7 @@ from layered.worker.housekeeping import REAP_BATCH
 from layered.worker.keeper import Keeper
 
 from .conftest import Email, World
-from .test_parts import send
+from .test_parts import failing, send
 
 
 class KeptApart(MemoryStorage[Email]):
@@ -31,11 +40,16 @@ class KeptApart(MemoryStorage[Email]):
         self.opened = 0
         self.asked: list[int] = []
         self.error: Exception | None = None
+        self.refusals = 0
+        self.open = threading.Event()
 
     @asynccontextmanager
     async def keeper(self) -> AsyncIterator[Renews]:
-        """Count the openings."""
+        """Count the openings, of which the first few may fail."""
         self.opened += 1
+        if self.opened <= self.refusals:
+            raise ConnectionError
+        self.open.set()
         yield _Renewing(self)
 
 
@@ -235,3 +249,103 @@ async def test_end_that_the_store_refuses_is_told_as_stale_and_not_as_an_end(
     assert await world.statuses(pushed.id) == [Status.RUNNING]
     assert [one.task_id for one in world.events if isinstance(one, TaskStale)] == [pushed.id]
     assert world.ended == []
+
+
+async def test_keeper_opens_its_connection_again_until_that_succeeds() -> None:
+    """Trouble is told in the loop of the worker, and waited out."""
+    storage, told = KeptApart(), list[object]()
+    storage.refusals = 3
+    keeper = Keeper(storage, Flight(1), 0.2, bus := Bus([told.append]))
+    async with anyio.create_task_group() as group:
+        group.start_soon(bus.run)
+        group.start_soon(keeper.run)
+        await anyio.to_thread.run_sync(storage.open.wait)
+        keeper.stop()
+        bus.close()
+
+    assert [type(one) for one in told] == [BackendTroubled] * 3
+    assert {one.operation for one in told if isinstance(one, BackendTroubled)} == {"keeper"}
+
+
+@pytest.mark.virtual_time
+async def test_renewal_that_fails_is_told_and_tried_again_in_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A blip of the store loses no lease."""
+
+    async def handler(email: Email) -> None:
+        await anyio.sleep(20)
+
+    pushed = await world.storage.push(Email())
+    failing(world, monkeypatch, "renew", Transient("locked"), OSError("gone"), Transient("still"))
+
+    await world.builder(lease=6.0).build(handler).run(burst=True)
+
+    assert await world.statuses(pushed.id) == [Status.DONE]
+    troubled = [one for one in world.events if isinstance(one, BackendTroubled)]
+    assert {one.operation for one in troubled} <= {"renew", "housekeeping"}
+    assert "renew" in {one.operation for one in troubled}
+
+
+@pytest.mark.virtual_time
+async def test_lease_that_another_worker_took_is_noticed_at_the_next_renewal(
+    world: World,
+) -> None:
+    """After a third of it, and not only when it would have ended."""
+    ended: list[float] = []
+
+    async def handler(email: Email) -> None:
+        world.storage._book.rows[pushed.id].epoch += 1
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(anyio.current_time() - began)
+
+    pushed = await world.storage.push(Email())
+    began = anyio.current_time()
+
+    await world.builder(lease=30.0).build(handler).run(burst=True)
+
+    assert 0 < ended[0] <= 11.1
+
+
+@pytest.mark.virtual_time
+async def test_claim_that_took_longer_than_its_lease_begins_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then others may have the tasks."""
+    real, ran = world.storage.claim, list[Email]()
+
+    async def slow(*args: Any) -> Any:
+        claimed = await real(*args)
+        monkeypatch.setattr(world.storage, "claim", real)
+        await anyio.sleep(8)
+        return claimed
+
+    async def handler(email: Email) -> None:
+        ran.append(email)
+
+    pushed = await world.storage.push(Email())
+    monkeypatch.setattr(world.storage, "claim", slow)
+
+    await world.builder(lease=6.0).build(handler).run(until_empty=True)
+
+    record = await world.storage.get(pushed.id)
+    assert record is not None
+    assert (record.status, record.lost, record.attempt) == (Status.DONE, 1, 2)
+    assert len(ran) == 1
+    assert len([one for one in world.events if isinstance(one, TaskStale)]) == 1
+
+
+@pytest.mark.virtual_time
+async def test_task_within_its_deadline_is_renewed_to_its_end(world: World) -> None:
+    """What the store is told of the longest run leaves the deadline to the worker."""
+
+    async def handler(email: Email) -> None:
+        await anyio.sleep(9)
+
+    pushed = await world.storage.push(Email())
+
+    await world.builder(lease=6.0).deadline(10).build(handler).run(burst=True)
+
+    assert await world.statuses(pushed.id) == [Status.DONE]

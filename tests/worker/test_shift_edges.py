@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 import anyio
@@ -163,3 +163,47 @@ async def test_children_that_never_began_are_cancelled_in_vain() -> None:
     await children.quiet()
 
     assert children.running == 0
+
+
+async def test_dependency_that_breaks_is_torn_down_after_the_handlers_that_use_it(
+    world: World,
+) -> None:
+    """They are cancelled first, and may still need it to clean up."""
+    broken, started = anyio.Event(), anyio.Event()
+    order: list[str] = []
+
+    async def breaks() -> None:
+        await broken.wait()
+        raise LookupError
+
+    async def client() -> AsyncIterator[str]:
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(breaks)
+                try:
+                    yield "client"
+                finally:
+                    order.append("dependency")
+        finally:
+            order.append("its group")
+
+    async def handler(email: Email, it: Annotated[str, Depends(client, scope="worker")]) -> None:
+        started.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.wait_all_tasks_blocked()
+            order.append("handler")
+
+    async def run() -> None:
+        with pytest.raises(ExceptionGroup):
+            await world.builder().build(handler).run()
+
+    await world.storage.push(Email())
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        await started.wait()
+        broken.set()
+
+    assert order == ["handler", "dependency", "its group"]
