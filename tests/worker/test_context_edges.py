@@ -10,13 +10,14 @@ from layered import (
     RetryLayer,
     Status,
     Task,
+    TaskId,
     WorkerBuilder,
     WorkerContext,
     WrongState,
 )
 from layered.backend import Answer, Settle
 from layered.task import Draft, Run
-from layered.worker import TaskStale
+from layered.worker import LateError, TaskStale
 
 from .conftest import Email, World
 from .test_parts import send
@@ -96,6 +97,21 @@ async def test_result_that_cannot_be_stored_is_refused_before_settle_in_begins()
     assert record.result_as(str) == "mended"
 
 
+async def test_settle_in_of_a_cancelled_task_does_not_begin() -> None:
+    """The user's cancel came first, so there is no effect."""
+    storage = Transacting(Email)
+
+    async def handler(email: Email, ctx: WorkerContext, task_id: TaskId) -> None:
+        ctx.cancel(task_id)
+        await ctx.settle_in(None)
+
+    pushed = await storage.push(Email())
+
+    await WorkerBuilder("tests").backend(storage).build(handler).run(burst=True)
+
+    assert (await storage.wait_for([pushed.id]))[0].status is Status.CANCELLED
+
+
 async def test_settle_in_with_an_unknown_end_is_neither_run_again_nor_written_again() -> None:
     """The store knows whether it was committed; a run at once could have its effect twice."""
     storage, events, runs = Transacting(Email), list[object](), list[Email]()
@@ -114,5 +130,6 @@ async def test_settle_in_with_an_unknown_end_is_neither_run_again_nor_written_ag
     await builder.on_event(note).build(handler).run(burst=True)
 
     assert len(runs) == 1
+    assert [one.error for one in events if isinstance(one, LateError)] == [storage.trouble]
     assert [one.task_id for one in events if isinstance(one, TaskStale)] == [pushed.id]
     assert (await storage.wait_for([pushed.id]))[0].status is Status.DONE

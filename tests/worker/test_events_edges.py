@@ -1,6 +1,7 @@
 """Listeners that are slow, stuck or out of line, and what is dropped or logged."""
 
 import logging
+import threading
 
 import anyio
 import pytest
@@ -113,3 +114,21 @@ async def test_store_that_calls_a_done_task_dead_is_not_logged_as_a_failure(
 
     assert [one.status for one in world.ended] == [Status.DEAD]
     assert caplog.text == ""
+
+
+async def test_plain_listener_that_never_returns_does_not_hold_up_the_end(world: World) -> None:
+    """Its thread is left to itself; a handler's never is."""
+    go_on = threading.Event()
+
+    def stuck(event: object) -> None:
+        assert go_on.wait(20)
+
+    pushed = await world.storage.push(Email())
+    worker = world.builder(cancel_grace=0.0).on_event(stuck).build(send)
+
+    await worker.run(burst=True)
+    waiting = not go_on.is_set()
+    go_on.set()
+
+    assert waiting
+    assert await world.statuses(pushed.id) == [Status.DONE]

@@ -367,7 +367,10 @@ async def test_generator_exit_of_a_handler_fails_its_task_and_spares_the_worker(
 
     await world.builder(concurrency=1).build(handler).run(burst=True)
 
+    record = await world.storage.get(bad.id)
+    assert record is not None
     assert await world.statuses(bad.id, good.id) == [Status.DEAD, Status.DONE]
+    assert record.errors[-1].type == "layered.errors.StrayCancellation"
 
 
 async def test_dependency_whose_task_group_fails_ends_the_worker_with_a_drain(
