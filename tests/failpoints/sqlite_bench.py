@@ -198,6 +198,7 @@ class Bench:
 
         answer = await operation.run(self.storage, self.fences)
 
+        assert len(self.wire.open) == 2  # the writer's and the reader's
         assert look(self.path).outline() == stages[-1]
         if found.outline() == stages[0]:
             assert answer == operation.first

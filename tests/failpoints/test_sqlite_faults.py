@@ -9,7 +9,7 @@ from layered.backends.sqlite import SqliteStorage
 from layered.errors import BackendError
 from layered.task import Status
 from tests.failpoints.sqlite_bench import OPERATIONS, READS, Bench, check_closed, whole
-from tests.failpoints.sqlite_wire import FAULTS, At, Wire, pass_on
+from tests.failpoints.sqlite_wire import FAULTS, At, Wire, lost_before, pass_on
 
 
 @pytest.fixture
@@ -81,3 +81,22 @@ async def opening(storage: SqliteStorage[str]) -> BackendError | None:
             return None
     except BackendError as error:
         return error
+
+
+@pytest.mark.parametrize("operation", ["insert", "fetch", "keeper's renew"])
+async def test_sqlite_makes_no_file_anew_when_it_was_removed_and_the_connection_lost(
+    bench: Callable[[], Bench], operation: str
+) -> None:
+    """A folder whose disk was unmounted gets no empty store; with the file back, all goes on."""
+    chosen, removed = OPERATIONS[operation], bench()
+    kept = removed.path.with_name("kept")
+    async with removed.opened():
+        await removed.attempt(chosen, At(0, lost_before))
+        removed.path.rename(kept)
+
+        outcome = await removed.attempt(chosen, pass_on)
+
+        assert isinstance(outcome, BackendError)
+        assert not removed.path.exists()
+        kept.rename(removed.path)
+        assert await removed.attempt(chosen, pass_on) == chosen.first

@@ -218,7 +218,9 @@ def _create(path: str) -> None:
 
 
 def _opened(path: str, *pragmas: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None)
+    # Where the file is gone, no other is made: `rw`.
+    uri = f"{Path(path).absolute().as_uri()}?mode=rw"
+    connection = sqlite3.connect(uri, timeout=BUSY, isolation_level=None, uri=True)
     try:
         _switch_to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")

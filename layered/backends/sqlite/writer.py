@@ -39,22 +39,28 @@ class Writer(Lane):
 
     def serve(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> None:
         """Commit *jobs*, in order, in as few transactions as may be."""
-        if problem := self._misplaced():
-            for job in jobs:
-                job.error = Fatal(problem)
-            return
         for group in _groups(jobs):
             if len(group) == 1 or not self._commit_all(connection, group):
                 for job in group:
                     self._commit(connection, job)
 
-    def _misplaced(self) -> str | None:
+    def _connected(self, jobs: Sequence[Job[Any]]) -> sqlite3.Connection | None:
         """
-        Say whether the file at the path is no longer the one that was opened.
+        See `Lane`; refuse if the file at the path is no longer the one that was opened.
 
         SQLite would go on writing to a file that nobody can open any more:
-        every write would be accepted, and lost.
+        every write would be accepted, and lost. To connect again would make
+        another.
         """
+        if self._file is None and super()._connected(jobs) is None:
+            return None
+        if problem := self._misplaced():
+            for job in jobs:
+                job.error = Fatal(problem)
+            return None
+        return super()._connected(jobs)
+
+    def _misplaced(self) -> str | None:
         try:
             found = os.stat(self.path)  # noqa: PTH116 - once a commit, at a third of the time
         except OSError as error:
