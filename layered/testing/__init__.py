@@ -2,14 +2,18 @@
 
 from layered.testing.clock import VirtualLoop, virtual_backend
 from layered.testing.conformance.backend import backend_rules, check_backend
+from layered.testing.conformance.codec import CodecSubject, check_codec, codec_rules
 from layered.testing.conformance.layer import LayerSubject, check_layer, layer_rules
 
 __all__ = [
+    "CodecSubject",
     "LayerSubject",
     "VirtualLoop",
     "backend_rules",
     "check_backend",
+    "check_codec",
     "check_layer",
+    "codec_rules",
     "layer_rules",
     "virtual_backend",
 ]
