@@ -44,6 +44,31 @@ async def test_tasks_that_are_not_durably_settled_hold_back_the_fetch(
 
 
 @pytest.mark.virtual_time
+async def test_drain_settles_what_held_back_the_fetch(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as may be in flight, all of them ended; none of the others is touched."""
+    real, asked = world.storage.settle, anyio.Event()
+
+    async def slow(items: Sequence[Settle]) -> Any:
+        asked.set()
+        await anyio.sleep(2)
+        return await real(items)
+
+    monkeypatch.setattr(world.storage, "settle", slow)
+    ids = [(await world.storage.push(Email())).id for _ in range(100)]
+    worker = world.builder(concurrency=3).build(send)
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run)
+        await asked.wait()
+        await anyio.sleep(1)
+        worker.context.stop()
+
+    statuses = await world.statuses(*ids)
+    assert (statuses.count(Status.DONE), statuses.count(Status.READY)) == (64, 36)
+
+
+@pytest.mark.virtual_time
 async def test_paused_worker_claims_nothing_when_a_handler_ends(world: World) -> None:
     """A free consumer is no reason to look, for however long."""
     began = anyio.Event()

@@ -221,6 +221,40 @@ async def test_consumer_cancelled_natively_while_it_waits_harms_nobody(world: Wo
     assert await world.statuses(first.id, second.id) == [Status.DONE] * 2
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_consumer_cancelled_natively_as_it_is_called_up_leaves_no_task_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another consumer takes what it was woken for."""
+    runners: list[asyncio.Task[Any]] = []
+    real = world.storage.claim
+
+    async def send(email: Email) -> None:
+        runner = asyncio.current_task()
+        assert runner is not None
+        runners.append(runner)
+
+    async def claim(*args: Any) -> Any:
+        claimed = await real(*args)
+        if claimed.leases:
+            asyncio.get_running_loop().call_soon(runners[0].cancel)
+        return claimed
+
+    worker = world.builder().build(send)
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run)
+        first = await world.storage.push(Email())
+        await world.storage.wait_for([first.id])
+        await anyio.wait_all_tasks_blocked()
+        monkeypatch.setattr(world.storage, "claim", claim)
+        second = await world.storage.push(Email())
+        await world.storage.wait_for([second.id])
+        worker.context.stop()
+
+    assert len(set(runners)) == 2
+    assert await world.statuses(first.id, second.id) == [Status.DONE] * 2
+
+
 async def test_worker_claims_no_more_than_it_can_start(world: World) -> None:
     """What waits claimed in one worker is kept from the others, and lost with its process."""
     go_on = anyio.Event()

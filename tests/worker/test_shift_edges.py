@@ -134,6 +134,32 @@ def test_interrupt_from_the_keyboard_on_trio_drains_and_is_raised() -> None:
 
 
 @pytest.mark.virtual_time
+async def test_run_until_that_is_cancelled_drains(world: World) -> None:
+    """As `run`: what was claimed is given back, and nobody waits for the signal any more."""
+    waiting: list[str] = []
+
+    async def stop() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            waiting.append("no more")
+
+    async def handler(email: Email) -> None:
+        await anyio.sleep_forever()
+
+    pushed = await world.storage.push(Email())
+    worker = world.builder().build(handler)
+
+    with anyio.move_on_after(5) as scope:
+        await worker.run_until(stop)
+
+    assert scope.cancelled_caught
+    assert worker.state is State.STOPPED
+    assert waiting == ["no more"]
+    assert await world.statuses(pushed.id) == [Status.READY]
+
+
+@pytest.mark.virtual_time
 async def test_ends_that_only_fail_together_are_all_written(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
