@@ -1,12 +1,14 @@
 """What storages refuse besides pushes, and how the one in memory stays small."""
 
+import math
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
 import pytest
 
-from layered import MemoryStorage, Middleware, Pushed, PushRefused, Status, Task
-from layered.backend import Claimant, Dead, Failure, Settle
+from layered import Limits, MemoryStorage, Middleware, Pushed, PushRefused, Status, Task
+from layered.backend import Claimant, Claimed, Dead, Failure, Poll, Settle, Signal
 from layered.task import Run
 
 US = Claimant("default", "us")
@@ -102,3 +104,77 @@ async def test_pushing_without_end_lets_other_tasks_of_the_loop_run() -> None:
         group.cancel_scope.cancel()
 
     assert turns >= 5
+
+
+def test_limits_of_a_storage_are_not_less_than_nothing() -> None:
+    """0 is a limit like others: nothing but that, or not kept at all."""
+    for limit in ("payload", "result", "keep_done", "keep_dead", "tombstone"):
+        options: dict[str, Any] = {limit: -1}
+        with pytest.raises(ValueError, match=limit):
+            Limits(**options)
+        Limits(**{limit: 0})
+
+
+async def test_arguments_may_take_as_much_as_the_limit() -> None:
+    """And not a byte more."""
+    storage = MemoryStorage(str, limits=Limits(payload=7))
+
+    await storage.push("12345")
+
+    with pytest.raises(PushRefused, match="take 8 bytes, the limit is 7"):
+        await storage.push("123456")
+
+
+async def test_number_that_is_not_finite_is_no_option() -> None:
+    """A task due in an infinite time would never run."""
+    storage = MemoryStorage(str)
+
+    with pytest.raises(PushRefused, match="delay must be 0 or more seconds, got inf"):
+        await storage.push("hello", delay=math.inf)
+
+
+def test_listener_hears_nothing_after_its_context_has_ended() -> None:
+    """Nor is anything kept of it: a storage outlives many waits."""
+    signal, heard = Signal(), list[str]()
+
+    def first() -> None:
+        heard.append("first")
+
+    with signal.listening(lambda: heard.append("second")):
+        with signal.listening(first):
+            signal.notify()
+        signal.notify()
+    signal.notify()
+
+    assert heard == ["second", "first", "second"]
+
+
+@pytest.mark.virtual_time
+async def test_poll_returns_at_once_after_a_claim_that_brought_something() -> None:
+    """Where something was there may be more, whatever the store says."""
+    storage = MemoryStorage(str)
+    await storage.push("hello")
+    poll = Poll(storage)
+    began = anyio.current_time()
+
+    poll.begin()
+    claimed = await storage.claim(US, {"str": 5}, 5)
+    poll.end(claimed)
+    await poll.wait()
+
+    assert not claimed.more
+    assert anyio.current_time() == began
+
+
+@pytest.mark.virtual_time
+async def test_poll_stands_until_a_claim_begins() -> None:
+    """Who waited for it may have to wait for room first, and then asks again."""
+    poll = Poll(MemoryStorage(str))
+    poll.begin()
+    poll.end(Claimed([]))
+    await poll.wait()
+    ended = anyio.current_time()
+
+    await poll.wait()
+
+    assert anyio.current_time() == ended

@@ -57,6 +57,15 @@ async def test_context_outside_a_handler_knows_of_no_run(world: World) -> None:
     assert of_task == f"<WorkerContext of {owner} running <Run of {pushed.id} attempt 1>>"
 
 
+async def test_context_of_a_worker_that_has_stopped_is_refused(world: World) -> None:
+    """There is nothing left to pause or to ask."""
+    worker = world.builder().build(send)
+    await worker.run(burst=True)
+
+    with pytest.raises(WrongState, match="does not run: start it with run"):
+        worker.context  # noqa: B018 - the property raises
+
+
 def test_worker_and_builder_show_what_they_are(world: World) -> None:
     """For logs and for a look at a variable."""
     worker = world.builder().tracing().build(send)
