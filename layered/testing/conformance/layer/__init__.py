@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from layered.service.layer import LayerLike
+from layered.testing.conformance.checking import check_in_order
 from layered.testing.conformance.layer import (  # noqa: F401 - they fill the suite
     answering,
     cancelling,
@@ -28,7 +29,6 @@ from layered.testing.conformance.layer import (  # noqa: F401 - they fill the su
 )
 from layered.testing.conformance.layer.subject import LayerSubject as LayerSubject, failure
 from layered.testing.conformance.layer.suite import layer_rules as layer_rules
-from layered.testing.conformance.rule import Suite
 
 
 def check_layer(
@@ -66,10 +66,4 @@ def check_layer(
         WrongState: if an event loop runs in this thread.
     """
     subject = LayerSubject(layer, make=make, request=request, error=error)
-    left_out = {layer_rules[name].name for name in without}
-    first, *others = [rule for rule in layer_rules if rule.name not in left_out]
-    for rules in ([first], others):  # who breaks the first breaks them all: one line will do
-        suite: Suite[LayerSubject] = Suite(layer_rules.kind, virtual=True)
-        for rule in rules:
-            suite.rule(rule.function)
-        suite.check(subject, loops=loops)
+    check_in_order(layer_rules, subject, virtual=True, without=without, loops=loops)
