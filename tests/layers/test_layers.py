@@ -76,7 +76,7 @@ def test_a_layer_and_its_service_show_their_configuration() -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_service_has_slots(layer: str) -> None:
     """One is made for each worker, but a typing error in an attribute is found."""
-    service = LAYERS[layer].wrap(Scripted())
+    service = LAYERS[layer].wrap(service_fn(Scripted().call))
 
     assert not hasattr(service, "__dict__")
 
