@@ -82,7 +82,7 @@ def test_a_kill_amid_a_transaction_leaves_nothing_of_it(
     ]
     kills = SPRINGS * len(TRAPS)
 
-    seconds = Work(store, crew, chance).do(settings, deaths=kills)
+    seconds = Work(store, crew, chance, reaping=False).do(settings, deaths=kills)
     stop(crew)
 
     sprung = Counter(path.name.rpartition(" ")[0] for path in store.folder.iterdir())

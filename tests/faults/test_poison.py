@@ -58,8 +58,8 @@ def test_tasks_that_kill_every_worker_are_dead_after_max_lost(
     report(
         "poison tasks",
         f"{held(store)}; {EACH} each of exit, segmentation fault, SIGKILL took {died} workers, "
-        f"dead after {MAX_LOST} each; {EACH} out of memory: MemoryError, dead as of any failure; "
-        f"a task beside them was lost {beside} times at the most; {seconds:.1f} s",
+        f"each dead when lost {MAX_LOST} times; {EACH} out of memory: MemoryError, dead as of any "
+        f"failure; a task beside them was lost {beside} times at the most; {seconds:.1f} s",
     )
 
 
