@@ -170,7 +170,8 @@ async def compare(make: Limiter, schedule: Schedule) -> None:
             else:
                 assert limited.asking == paper.asking
             paper.asking = set(limited.asking)
-        group.cancel_scope.cancel()
+        for scope in limited.scopes:  # one by one: a group cancels in no order
+            scope.cancel()
 
     assert limited.service.capacity() == schedule.limit
 
