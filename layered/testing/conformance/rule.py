@@ -33,10 +33,10 @@ class RuleBroken(AssertionError):
     """A subject does not keep a rule; the message says which, and what was found."""
 
 
-def equal(found: object, wanted: object, what: str = "") -> None:
-    """Fail if *found* is not *wanted*."""
+def equal(found: object, wanted: object, what: str) -> None:
+    """Fail, saying *what* was looked at, if *found* is not *wanted*."""
     if found != wanted:
-        msg = f"{what or 'it'} was {found!r}, must be {wanted!r}"
+        msg = f"{what}: got {found!r}, must be {wanted!r}"
         raise RuleBroken(msg)
 
 

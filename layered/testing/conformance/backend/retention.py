@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from layered.backend import ALREADY, APPLIED, STALE, Dead, Limits, Pushed
+from layered.backend import Dead, Limits, Pushed
 from layered.task import Status
-from layered.testing.conformance.backend.store import FAILURE, Store, done, draft
+from layered.testing.conformance.backend.store import FAILURE, Store, done, draft, ends
 from layered.testing.conformance.backend.suite import rule
 from layered.testing.conformance.rule import equal, true
 
@@ -22,8 +22,8 @@ async def ended_tasks_go_after_their_time(store: Store) -> None:
     """Done tasks go after `keep_done`, dead ones after `keep_dead`, others never."""
     ok, bad, live = await store.running(), await store.running(), draft(delay=1e6)
     await store.push(live)
-    await store.settle_all(done(ok))
-    await store.settle(bad.fence, Dead(FAILURE))
+    await store.settle(done(ok))
+    await store.settle(ends(bad, Dead(FAILURE)))
     left = []
 
     for seconds in (99, 1, 899, 1):
@@ -42,7 +42,7 @@ async def a_pruned_task_leaves_a_tombstone(store: Store) -> None:
     one = draft(payload=b"large", metadata={"k": "v"})
     await store.push(one)
     lease = await store.lease()
-    await store.settle_all(done(lease, b"result"))
+    await store.settle(done(lease, b"result"))
     ended = store.clock.now
 
     await prune_all(store)
@@ -52,9 +52,10 @@ async def a_pruned_task_leaves_a_tombstone(store: Store) -> None:
     rest = (record.payload, record.result, dict(record.metadata))
     equal(rest, (b"", None, {}), "payload, result and metadata")
     equal(record.finished_at, ended, "when it ended")
-    same = await store.settle_all(done(lease, b"result"))
-    equal(same, [ALREADY[Status.DONE]], "the answer to the same settle")
-    equal(await store.settle(lease.fence, Dead(FAILURE)), STALE, "the answer to another ending")
+    same = await store.settle(done(lease, b"result"))
+    equal(same, ["already done"], "the answer to the same settle")
+    other = await store.settle(ends(lease, Dead(FAILURE)))
+    equal(other, ["stale"], "the answer to another ending")
     equal(await store.push(one), [Pushed(one.id, Status.DONE)], "the answer to the same push")
     await store.clock.advance(600)
     equal(await store.storage.prune(10), 1, "the rows pruned when the tombstone's time is over")
@@ -65,7 +66,7 @@ async def a_pruned_task_leaves_a_tombstone(store: Store) -> None:
 async def pruning_goes_in_batches(store: Store) -> None:
     """A call removes no more than its limit and says how many; the next goes on."""
     await store.push(*(draft() for _ in range(8)))
-    await store.settle_all(*(done(lease) for lease in await store.claim(most=7)))
+    await store.settle(*(done(lease) for lease in await store.claim(most=7)))
 
     turns = [await store.storage.prune(3) for _ in range(4)]
 
@@ -89,14 +90,14 @@ async def pruning_sweeps_expired_tasks(store: Store) -> None:
     equal(changed, 2, "the number pruned")
     equal([record.status for record in records], [Status.DEAD] * 2, "the states of the expired")
     true((await store.read(fine.id)).status is not Status.DEAD, "one that has time is not dead")
-    answers = await store.settle_all(done(lease))
-    equal(answers, [APPLIED[Status.DONE]], "the answer to the settle of one that ran")
+    answers = await store.settle(done(lease))
+    equal(answers, ["applied done"], "the answer to the settle of one that ran")
 
 
 @rule()
 async def counts_are_by_name_and_state(store: Store) -> None:
     """Only the tasks of the queue count."""
-    await store.settle_all(done(await store.running()))
+    await store.settle(done(await store.running()))
     await store.push(draft(), draft(), draft(name="b", delay=5.0), draft(queue="elsewhere"))
 
     counts = await store.storage.counts("default")

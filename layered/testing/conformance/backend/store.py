@@ -24,12 +24,11 @@ from layered.backend import (
     Record,
     Release,
     Renew,
-    Renewal,
     Retry,
     Settle,
     Storage,
 )
-from layered.task import Draft, Fence, Lease, new_id
+from layered.task import Draft, Lease, new_id
 from layered.testing.conformance.backend.clock import Clock
 from layered.testing.conformance.rule import RuleBroken, equal
 
@@ -37,7 +36,12 @@ ME = Claimant("default", "me")
 LOST = Claimant("default", "lost", lease=0.0)
 """A claimant whose leases end at once: what it claims can be reaped."""
 FAILURE = Failure("ValueError", "no", "in handler")
-ENDINGS: Sequence[Ending] = (Done(b"1"), Retry(FAILURE, 5.0), Dead(FAILURE), Cancelled())
+ENDINGS: Mapping[str, Ending] = {
+    "done": Done(b"1"),
+    "retry": Retry(FAILURE, 5.0),
+    "dead": Dead(FAILURE),
+    "cancelled": Cancelled(),
+}
 
 
 class Fields(TypedDict, total=False):
@@ -65,6 +69,17 @@ def draft(**fields: Unpack[Fields]) -> Draft:
 def done(lease: Lease, result: bytes | None = b"null") -> Settle:
     """Make the settle of a run that ended well."""
     return Settle(lease.fence, Done(result), lease.attempt)
+
+
+def ends(lease: Lease, ending: Ending, attempt: int = 1) -> Settle:
+    """Make the settle of a run that ended in any way."""
+    return Settle(lease.fence, ending, attempt)
+
+
+def told(answer: Answer) -> str:
+    """Put an answer into words."""
+    state = "" if answer.status is None else f" {answer.status.label}"
+    return f"{answer.verdict.value}{state}"
 
 
 def unchanged(before: Record, now: Record, what: str) -> None:
@@ -119,24 +134,17 @@ class Store:
         await self.push(draft(**fields))
         return await self.lease(claimant)
 
-    async def renew(self, lease: Lease, seconds: float = 30.0) -> Renewal:
-        """Renew one lease."""
-        (renewal,) = await self.storage.renew([Renew(lease.fence, lease.attempt)], seconds)
-        return renewal
+    async def renew(self, *items: Renew, seconds: float = 30.0) -> Sequence[str]:
+        """Renew leases, in one call: "ok", "cancel" or "stale" each."""
+        return [answer.value for answer in await self.storage.renew(items, seconds)]
 
-    async def settle(self, fence: Fence, ending: Ending, attempt: int = 1) -> Answer:
-        """Settle one run."""
-        (answer,) = await self.storage.settle([Settle(fence, ending, attempt)])
-        return answer
+    async def settle(self, *items: Settle) -> Sequence[str]:
+        """Settle runs, in one call: "applied done", "already retry", "stale" or so each."""
+        return [told(answer) for answer in await self.storage.settle(items)]
 
-    async def settle_all(self, *items: Settle) -> Sequence[Answer]:
-        """Settle several runs, in one call."""
-        return list(await self.storage.settle(items))
-
-    async def release(self, fence: Fence, delay: float = 0.0, attempt: int = 1) -> Answer:
-        """Release one run."""
-        (answer,) = await self.storage.release([Release(fence, delay, attempt)])
-        return answer
+    async def release(self, *items: Release) -> Sequence[str]:
+        """Release runs, in one call; answers as for `settle`."""
+        return [told(answer) for answer in await self.storage.release(items)]
 
     async def reap(self, limit: int = 10) -> Sequence[Reaped]:
         """Take tasks from lost workers."""

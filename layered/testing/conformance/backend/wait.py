@@ -25,10 +25,10 @@ async def waiting_ends_when_all_have_ended(store: Store) -> None:
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(wait)
-        await store.settle_all(done(leases[0]))
+        await store.settle(done(leases[0]))
         await anyio.lowlevel.checkpoint()
         equal(found, [], "what was answered while one of two runs")
-        await store.settle_all(done(leases[1]))
+        await store.settle(done(leases[1]))
 
     equal([record.id for record in found], [two.id, one.id], "the order of the answers")
     equal([record.status for record in found], [Status.DONE] * 2, "the states")
@@ -40,7 +40,7 @@ async def waiting_does_not_miss_an_end(store: Store) -> None:
     lease = await store.running()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(store.settle_all, done(lease))
+        tasks.start_soon(store.settle, done(lease))
         (record,) = await store.storage.wait_for([lease.id])
     (again,) = await store.storage.wait_for([lease.id])
 
