@@ -22,7 +22,7 @@ from layered.testing.conformance.rule import RuleBroken, Suite, equal, true
 Form: TypeAlias = Any
 """A type form: a class, a union, a generic, whatever stands in an annotation."""
 
-NO_FORM = object()
+NO_FORM: Form = object()
 """No type, so nothing that a codec can carry."""
 
 TEXTS = ("", "plain", "Grüße, 世界 \U0001f600", "\x00\x1f\x7f\u2028", "\\\"'</>&%\r\n", " \t ")

@@ -160,6 +160,7 @@ async def passes_cancellation_on(subject: ExtractorSubject, fill: Fill) -> None:
 async def _cancelled(fill: Fill, task: Task[Any], value: object, steps: int) -> tuple[bool, bool]:
     """Cancel a run; tell whether it was over before, and whether it ended as it should."""
     found: list[object] = []
+    over = False
     scope = anyio.CancelScope()
 
     async def run() -> None:

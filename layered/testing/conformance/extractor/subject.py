@@ -70,7 +70,7 @@ class ExtractorSubject:
         return [sample for sample in self.samples if sample.raises is None]
 
     def compile(self, data: Sequence[object], problems: list[str]) -> Handler | None:
-        """Compile a handler that answers the value in a tuple; `None` if there are problems."""
+        """Compile a handler that answers the value in a tuple; `None` if something is wrong."""
 
         async def handler(_: object, /, **values: object) -> object:
             return tuple(values.values())
@@ -87,7 +87,7 @@ class ExtractorSubject:
         Compile it with all data.
 
         Raises:
-            RuleBroken: if there are problems.
+            RuleBroken: if something is wrong.
         """
         problems: list[str] = []
         handler = self.compile(self.data, problems)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextvars import copy_context
 
 from layered.errors import Abort, Outcome, RetryAfter, Snooze
+from layered.testing.conformance.layer.call import ended, until
 from layered.testing.conformance.layer.suite import rule
-from layered.testing.conformance.layer.trial import MANY, Trial, ended, until
+from layered.testing.conformance.layer.trial import MANY, Trial
 from layered.testing.conformance.rule import RuleBroken, equal, true
 
 

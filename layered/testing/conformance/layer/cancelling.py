@@ -5,8 +5,9 @@ from __future__ import annotations
 import anyio
 from anyio.lowlevel import checkpoint
 
+from layered.testing.conformance.layer.call import Call, ended, soon, started, until
 from layered.testing.conformance.layer.suite import rule
-from layered.testing.conformance.layer.trial import MANY, Call, Trial, ended, soon, started, until
+from layered.testing.conformance.layer.trial import MANY, Trial
 from layered.testing.conformance.rule import true
 
 

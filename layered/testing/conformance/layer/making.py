@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from layered.testing.conformance.layer.call import ended, until
 from layered.testing.conformance.layer.suite import rule
-from layered.testing.conformance.layer.trial import Trial, ended, until
+from layered.testing.conformance.layer.trial import Trial
 from layered.testing.conformance.rule import equal, true
 
 

@@ -45,13 +45,13 @@ class LayerSubject:
     request: Callable[[], object] | None = attrs.field(default=None, kw_only=True)
     error: Callable[[], Exception] = attrs.field(default=failure, kw_only=True)
 
-    requests: Sequence[Callable[[], object]] = attrs.field(init=False)
-    """What makes requests of each kind that the layer takes."""
-    absorbs: bool = attrs.field(init=False)
-    """Whether the layer declares that it hides the inner service's back-pressure."""
+    def __attrs_post_init__(self) -> None:
+        """Find out now what is missing."""
+        _ = self.requests
 
-    @requests.default
-    def _find_requests(self) -> Sequence[Callable[[], object]]:
+    @property
+    def requests(self) -> Sequence[Callable[[], object]]:
+        """What makes requests of each kind that the layer takes."""
         if self.request is not None:
             return [self.request]
         declared = [getattr(one, "request_type", object) for one in flattened(self.fresh())]
@@ -64,8 +64,9 @@ class LayerSubject:
             raise TypeError(msg)
         return found
 
-    @absorbs.default
-    def _find_absorbs(self) -> bool:
+    @property
+    def absorbs(self) -> bool:
+        """Whether the layer declares that it hides the inner service's back-pressure."""
         return any(getattr(one, "absorbs", False) for one in flattened(self.fresh()))
 
     def fresh(self) -> LayerLike:

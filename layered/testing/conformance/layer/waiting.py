@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import anyio
 
+from layered.testing.conformance.layer.call import Call, comes, ended, settled, soon, started, until
 from layered.testing.conformance.layer.suite import rule
-from layered.testing.conformance.layer.trial import (
-    MANY,
-    Call,
-    Trial,
-    comes,
-    ended,
-    settled,
-    soon,
-    started,
-    until,
-)
+from layered.testing.conformance.layer.trial import MANY, Trial
 from layered.testing.conformance.rule import equal, true
 
 
