@@ -36,7 +36,7 @@ def test_a_copy_made_while_workers_work_is_whole(
     """Backup API and VACUUM INTO disturb nobody; a copy goes on from where it was made."""
     store.push([Unit(n, seconds=chance.uniform(0.0, 0.05)) for n in range(TASKS)])
     for each in LOOPS:
-        crew.start(store.setting(loop=each, numbers=SettingsChange(concurrency=4)))
+        crew.start(store.setting(loop=each, numbers=SettingsChange(lease=1.0, concurrency=4)))
     wait_until(lambda: store.done() > 0, LIMIT, "work has begun")
     copier = store.setting(loop=loop, program="tests.faults.copier", push=(0, COPIES))
     copying = crew.start(copier)
