@@ -10,11 +10,16 @@ from layered.testing.conformance.extractor import (
     extractor_rules,
 )
 from layered.testing.conformance.layer import LayerSubject, check_layer, layer_rules
+from layered.testing.mock import MockCall, MockClosed, MockHandle, MockService
 
 __all__ = [
     "CodecSubject",
     "ExtractorSubject",
     "LayerSubject",
+    "MockCall",
+    "MockClosed",
+    "MockHandle",
+    "MockService",
     "Sample",
     "VirtualLoop",
     "backend_rules",
