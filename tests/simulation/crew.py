@@ -85,7 +85,8 @@ class Shiftwork:
         slot, plan = self.slot, self.world.plan
 
         async def listen(event: object) -> None:
-            self.watch.told(self, event)
+            with self.world.checking():
+                self.watch.told(self, event)
 
         builder = WorkerBuilder(self.process.name).backend(self.link).on_event(listen)
         builder = builder.configure(
@@ -113,6 +114,8 @@ class Shiftwork:
         try:
             with self._scope, self.link.listening():
                 await self.worker.run()
+            if self._stopped_at is None:
+                self.world.broken(f"{self.process.name} ended though nobody told it to")
         except (BackendError, OSError, SystemExit) as error:
             self.world.note(self.process.name, "raises", type(error).__name__)
         except Exception as error:  # noqa: BLE001 - a finding
@@ -161,9 +164,15 @@ class Shiftwork:
             self.worker.context.resume()
 
     @property
+    def is_alive(self) -> bool:
+        """Whether it runs and reaches the store."""
+        stopped = self.worker.state in {State.PENDING, State.STOPPED}
+        return not (stopped or self.process.frozen or self.process.severed)
+
+    @property
     def has_room(self) -> bool:
         """Whether it could start another task now."""
-        if self.worker.state is not State.RUNNING or self.process.frozen or self.process.severed:
+        if self.worker.state is not State.RUNNING or not self.is_alive:
             return False
         return sum(map(self._is_busy_with, self.link.leases)) < self.slot.concurrency
 

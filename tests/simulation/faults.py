@@ -45,7 +45,7 @@ class Faults:
         self._kinds = chance.sample(KINDS, chance.randint(1, len(KINDS)))
         self._hint_rate = chance.choice((0.0, 0.3, 1.0))
         self._hints = chance.sample(HINTS, chance.randint(1, len(HINTS)))
-        self.longest = chance.choice((0.3, 1.5, 6.0))
+        self.longest = chance.choice((0.3, 2.0, 8.0))
         self._events = chance.sample(EVENTS, chance.randint(1, len(EVENTS)))
         self.made: list[Fault] = []
         self.deaf = chance.random() < 0.3

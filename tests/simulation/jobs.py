@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.simulation.crew import Shiftwork
 
 FIRST_STEPS = (
-    *("work", "fail", "fail", "snooze", "again", "hang", "swallow"),
+    *("work", "fail", "snooze", "again", "hang", "swallow"),
     *("stray", "exit", "crash", "pause", "cancel", "push", "spawn"),
 )
 LAST_STEPS = ("work", "work", "work", "work", "push", "swallow", "fail", "abort", "crash")
@@ -48,9 +48,9 @@ class Chore(Job):
     """A task of another name."""
 
 
-def draw_job(chance: Random, number: int) -> Job:
-    """Draw a script."""
-    firsts = chance.choices(FIRST_STEPS, k=chance.choice((0, 0, 0, 1, 1, 2)))
+def draw_job(chance: Random, number: int, words: Sequence[str]) -> Job:
+    """Draw a script; all steps but the last are of *words*."""
+    firsts = chance.choices(words, k=chance.choice((0, 0, 1, 1, 2)))
     whats = [*firsts, chance.choice(LAST_STEPS)]
     steps = [Step(what, round(chance.choice((0.0, 0.1, 0.5, 1.4, 3.0)), 3)) for what in whats]
     return chance.choice((Job, Job, Chore))(number, steps, chance.randint(1, 2))
@@ -65,13 +65,15 @@ def handlers(shift: Shiftwork) -> Router[Job]:
     """Make the handlers of one process."""
 
     async def handle(job: Job, task: Task[Job], ctx: WorkerContext) -> int:
-        number = shift.watch.begin(shift, task)
+        with shift.world.checking():
+            number = shift.watch.begin(shift, task)
         step = job.steps[min(number, len(job.steps) - 1)]
         shift.world.note(shift.process.name, "run", task.id, int(task.attempt), step.what)
         try:
             return await perform(shift, job, step, task, ctx)
         finally:
-            shift.watch.end(shift, task)
+            with shift.world.checking():
+                shift.watch.end(shift, task)
 
     return Router().route(Job, handle).route(Chore, handle)
 

@@ -35,7 +35,6 @@ from layered.task import Draft, Fence, Lease, to_micros
 from tests.simulation.scheduling import Process
 
 WAITING = (Status.SCHEDULED, Status.RETRY, Status.READY)
-FIELDS = ("status", "epoch", "claim_id", "attempt", "lost", "due", "lease_until", "result")
 
 
 class Entry(NamedTuple):
@@ -71,7 +70,8 @@ class Ledger:
         broken: Callable[[str], None],
         note: Callable[..., None],
     ) -> None:
-        self._found = store._book.rows
+        self._store = store._book.rows
+        self._seen: Mapping[str, Entry] = {}
         self._wall = wall
         self._mono = mono
         self.broken = broken
@@ -83,6 +83,9 @@ class Ledger:
         self.reaped: Counter[tuple[str, str, Status]] = Counter()
         self.changed: Callable[[], None] = lambda: None
         self.leased: Callable[[Lease], None] = lambda _: None
+        self.lost: Callable[[str], None] = lambda _: None
+        self.granted: dict[str, tuple[float, str]] = {}
+        """When each lease was granted or renewed, and to which process."""
         self.moved: dict[str, float] = {}
         """When each task came to wait for a worker, by the lease clock."""
         self._settled: dict[str, tuple[bytes, str]] = {}
@@ -91,13 +94,13 @@ class Ledger:
 
     def observe(self, operation: str, process: Process, sent: Sequence[Any], answer: Any) -> None:
         """Work out what *operation* must have done, and compare."""
-        found = {one: Entry._make(_look(row)) for one, row in self._found.items()}
+        self._seen = found = {one: Entry._make(_look(row)) for one, row in self._store.items()}
         before = dict(self.rows)
         judge = getattr(self, f"_{operation}", None)
         if judge is not None:
-            judge(found, process.name, *sent, answer)
+            judge(process.name, *sent, answer)
         if found != self.rows:
-            for one in found.keys() | self.rows.keys():
+            for one in {**found, **self.rows}:
                 if found.get(one) != self.rows.get(one):
                     text = f"{operation} left {one} as {found.get(one)}"
                     self.broken(f"{text}, must be {self.rows.get(one)}")
@@ -114,9 +117,7 @@ class Ledger:
         row = self.rows.get(fence.id)
         return row is not None and row[:3] == (Status.RUNNING, fence.epoch, fence.claim_id)
 
-    def _insert(
-        self, found: dict[str, Entry], who: str, drafts: Sequence[Draft], told: Sequence[Pushed]
-    ) -> None:
+    def _insert(self, who: str, drafts: Sequence[Draft], told: Sequence[Pushed]) -> None:
         now = self._now
         for draft, answer in zip(drafts, told, strict=True):
             known = self.rows.get(draft.id)
@@ -129,7 +130,6 @@ class Ledger:
 
     def _claim(
         self,
-        found: dict[str, Entry],
         who: str,
         claimant: Claimant,
         wanted: Mapping[str, int],
@@ -144,22 +144,25 @@ class Ledger:
         taken = Counter(lease.name for lease in leases)
         if len(leases) > most or any(n > wanted.get(name, 0) for name, n in taken.items()):
             self.broken(f"claimed {taken}, asked for {most} of {wanted}")
-        self._promote(found, {lease.id for lease in leases}, wanted)
+        self._promote(wanted)
         self._in_order(leases, wanted, taken, all_wanted=len(leases) < most and not told.more)
         for lease in leases:
             self._lease(lease, claimant)
+            self.granted[lease.id] = self._mono(), who
 
-    def _promote(
-        self, found: Mapping[str, Entry], leased: set[str], wanted: Mapping[str, int]
-    ) -> None:
+    def _promote(self, wanted: Mapping[str, int]) -> None:
         """Promote what was due, and end what has expired, where the store did."""
-        for one, row in list(self.rows.items()):
-            moved = one in leased or found[one].status is not row.status
-            if not moved or row.status not in WAITING or self.drafts[one].name not in wanted:
+        for one, row in self.rows.items():
+            now = self._seen[one].status
+            if (
+                now is row.status
+                or row.status not in WAITING
+                or self.drafts[one].name not in wanted
+            ):
                 continue
             if row.status is not Status.READY and row.due > self._now:
                 self.broken(f"{one} was promoted {(row.due - self._now) / 1e6} s before its time")
-            ended = one not in leased and self._expired(one) and found[one].status is Status.DEAD
+            ended = now is Status.DEAD and self._expired(one)
             self.rows[one] = row._replace(status=Status.DEAD if ended else Status.READY)
 
     def _in_order(
@@ -204,7 +207,6 @@ class Ledger:
 
     def _renew(
         self,
-        found: dict[str, Entry],
         who: str,
         items: Sequence[Renew],
         lease: float,
@@ -216,14 +218,13 @@ class Ledger:
             if good:
                 row = self.rows[fence.id]
                 until = max(row.lease_until, self._mono() + lease)
-                row = row._replace(lease_until=until, attempt=max(row.attempt, attempt))
-                self.rows[fence.id] = row
+                most = max(row.attempt, attempt)
+                self.rows[fence.id] = row._replace(lease_until=until, attempt=most)
+                self.granted[fence.id] = self._mono(), who
 
-    def _settle(
-        self, found: dict[str, Entry], who: str, items: Sequence[Settle], told: Sequence[Answer]
-    ) -> None:
+    def _settle(self, who: str, items: Sequence[Settle], told: Sequence[Answer]) -> None:
         for (fence, ending, attempt), answer in zip(items, told, strict=True):
-            row = self._fenced(who, fence, type(ending).__name__, attempt, answer)
+            row = self._fenced(fence, type(ending).__name__, answer)
             if row is None:
                 continue
             most = self.drafts[fence.id].max_attempts
@@ -238,11 +239,9 @@ class Ledger:
                 row = row._replace(status=Status.RETRY, due=self._now + int(ending.delay * 1e6))
             self._applied(who, fence, row, attempt, answer)
 
-    def _release(
-        self, found: dict[str, Entry], who: str, items: Sequence[Release], told: Sequence[Answer]
-    ) -> None:
+    def _release(self, who: str, items: Sequence[Release], told: Sequence[Answer]) -> None:
         for (fence, delay, attempt), answer in zip(items, told, strict=True):
-            row = self._fenced(who, fence, "release", attempt, answer)
+            row = self._fenced(fence, "release", answer)
             if row is None:
                 continue
             row = row._replace(attempt=max(row.attempt, attempt) - 1, status=Status.READY)
@@ -250,9 +249,7 @@ class Ledger:
                 row = row._replace(status=Status.RETRY, due=self._now + int(delay * 1e6))
             self._applied(who, fence, row, attempt, answer)
 
-    def _fenced(
-        self, who: str, fence: Fence, operation: str, attempt: int, answer: Answer
-    ) -> Entry | None:
+    def _fenced(self, fence: Fence, operation: str, answer: Answer) -> Entry | None:
         """Answer the row that the write of *fence* changes; `None` if it must be refused."""
         if self.holds(fence):
             self._settled[fence.id] = fence.claim_id, operation
@@ -267,14 +264,15 @@ class Ledger:
         self._same(answer, APPLIED[row.status], f"the answer to the end of {fence}")
         self.ends[who, fence.id, attempt, row.status] += 1
 
-    def _reap(self, found: dict[str, Entry], who: str, limit: int, told: Sequence[Reaped]) -> None:
+    def _reap(self, who: str, limit: int, told: Sequence[Reaped]) -> None:
         overdue = {
             one: row
             for one, row in self.rows.items()
             if row.status is Status.RUNNING and row.lease_until <= self._mono()
         }
         for one, row in overdue.items():
-            draft, lost, due = self.drafts[one], row.lost + 1, found[one].due
+            self.lost(one)
+            draft, lost, due = self.drafts[one], row.lost + 1, self._seen[one].due
             spent = draft.max_attempts is not None and row.attempt >= draft.max_attempts
             if lost >= draft.max_lost or spent:
                 self.rows[one] = row._replace(status=Status.DEAD, lost=lost)
@@ -283,10 +281,10 @@ class Ledger:
             else:
                 self.rows[one] = row._replace(status=Status.RETRY, lost=lost, due=due)
             self._settled[one] = row.claim_id, "reaped"
-        self._same({one.id for one in told}, overdue.keys(), "what was reaped")
+        self._same(sorted(one.id for one in told), sorted(overdue), "what was reaped")
         self.reaped.update((who, one.id, one.status) for one in told)
 
-    def _prune(self, found: dict[str, Entry], who: str, limit: int, told: int) -> None:
+    def _prune(self, who: str, limit: int, told: int) -> None:
         for one, row in self.rows.items():
             if row.status in WAITING and self._expired(one):
                 self.rows[one] = row._replace(status=Status.DEAD)
@@ -307,4 +305,4 @@ class Ledger:
             self.broken(f"{what} is {found!r}, must be {wanted!r}")
 
 
-_look = attrgetter(*FIELDS)
+_look = attrgetter(*Entry._fields)

@@ -50,8 +50,9 @@ class Link(Storage[Job]):
         super().__init__(Job | Chore, world.store.queue, (), Limits())
         self._world = world
         self._process = process
-        self.leases: set[Fence] = set()
-        """What was claimed here, and whose end was not sent yet."""
+        self.leases: dict[Fence, float] = {}
+        """What was claimed here, and whose end was not sent yet: how long the process had stood
+        still by the time of the answer."""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -75,7 +76,8 @@ class Link(Storage[Job]):
             self._world.note(self._process.name, "fault", operation, *fault)
         await self._arrive(fault)
         answer = await work()
-        self._world.ledger.observe(operation, self._process, sent, answer)
+        with self._world.checking():
+            self._world.ledger.observe(operation, self._process, sent, answer)
         if fault.kind == "lag":
             await trio.sleep(fault.seconds)
         if fault.kind == "lose" or self._process.severed:
@@ -109,7 +111,7 @@ class Link(Storage[Job]):
         store = self._world.store
         work = lambda: store.claim(claimant, wanted, most)  # noqa: E731 - as its neighbours
         claimed = await self._do("claim", work, claimant, wanted, most)
-        self.leases.update(lease.fence for lease in claimed.leases)
+        self.leases.update((one.fence, self._process.stood_still) for one in claimed.leases)
         return claimed
 
     async def renew(self, items: Sequence[Renew], lease: float, /) -> Sequence[Renewal]:
@@ -117,12 +119,17 @@ class Link(Storage[Job]):
         return await self._do("renew", lambda: store.renew(items, lease), items, lease)
 
     async def settle(self, items: Sequence[Settle], /) -> Sequence[Answer]:
-        self.leases.difference_update(item.fence for item in items)
+        self._forget(items)
         return await self._do("settle", lambda: self._world.store.settle(items), items)
 
     async def release(self, items: Sequence[Release], /) -> Sequence[Answer]:
-        self.leases.difference_update(item.fence for item in items)
+        self._forget(items)
         return await self._do("release", lambda: self._world.store.release(items), items)
+
+    def _forget(self, items: Sequence[Settle | Release]) -> None:
+        for item in items:
+            self.leases.pop(item.fence, None)
+            self._world.watch.sends(item.fence, item.attempt)
 
     async def reap(self, limit: int, /) -> Sequence[Reaped]:
         return await self._do("reap", lambda: self._world.store.reap(limit), limit)

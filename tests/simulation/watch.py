@@ -27,6 +27,7 @@ class Active:
 
     shift: Shiftwork
     stood_still: float
+    since: float
     excused: bool = False
 
     @property
@@ -49,7 +50,8 @@ class Watch:
         self._world = world
         self.active: dict[Fence, Active] = {}
         self._runs: Counter[str] = Counter()
-        self._runs_of_lease: Counter[Fence] = Counter()
+        self._charged: dict[Fence, int] = {}
+        self._begun: dict[Fence, float] = {}
 
     def begin(self, shift: Shiftwork, task: Task[Job]) -> int:
         """Note that a handler begins; answer how often it began for this task before."""
@@ -57,9 +59,10 @@ class Watch:
         assert lease is not None
         fence = lease.fence
         self._check_attempt(lease, int(task.attempt))
-        if not (shift.process.stood_still or self._world.ledger.holds(fence)):
+        one = Active(shift, shift.link.leases[fence], trio.current_time())
+        if not (one.may_be_late or self._world.ledger.holds(fence)):
             self._broken(f"{task.id} began in {shift.process.name} after its lease")
-        one = Active(shift, shift.process.stood_still)
+        self._begun.setdefault(fence, one.since)
         for other, running in self.active.items():
             if other.id == fence.id and not (running.may_be_late or one.may_be_late):
                 self._broken(f"{task.id} runs twice, in {running.shift.process.name} as well")
@@ -73,20 +76,32 @@ class Watch:
 
     def _check_attempt(self, lease: Lease, attempt: int) -> None:
         """Check the ledger of a run: each one is charged before it begins, and none is too many."""
-        self._runs_of_lease[lease.fence] += 1
-        number = self._runs_of_lease[lease.fence]
-        if attempt != lease.attempt + number - 1:
-            self._broken(f"run {number} of a claim with attempt {lease.attempt} is {attempt}")
+        before = self._charged.get(lease.fence)
+        self._charged[lease.fence] = attempt
+        if attempt != (lease.attempt if before is None else before + 1):
+            self._broken(f"{lease.id}, claimed for run {lease.attempt}: {attempt} after {before}")
         if lease.max_attempts is not None and attempt > lease.max_attempts:
             self._broken(f"{lease.id} has run {attempt} of {lease.max_attempts}")
-        if number > 1 and attempt > (self._world.plan.retries or 1):
+        if before is not None and attempt > (self._world.plan.retries or 1):
             self._broken(f"{lease.id} is retried for run {attempt} of {self._world.plan.retries}")
+
+    def sends(self, fence: Fence, attempt: int) -> None:
+        """Check that every run is told to the store, and at most one that has not begun."""
+        charged = self._charged.get(fence)
+        if charged is not None and attempt not in {charged, charged + 1}:
+            self._broken(f"{fence.id} has begun run {charged}, the store is told of {attempt}")
 
     def end(self, shift: Shiftwork, task: Task[Job]) -> None:
         """Note that a handler ends."""
         lease = task.run.lease
         assert lease is not None
-        del self.active[lease.fence]
+        one, now = self.active.pop(lease.fence), trio.current_time()
+        for limit, since in (
+            (shift.slot.timeout, one.since),
+            (shift.slot.deadline, self._begun[lease.fence]),
+        ):
+            if limit is not None and now > since + limit + SLACK and not one.may_be_late:
+                self._broken(f"{task.id} ran for {now - since:.3f} s of {limit}")
         self._world.note(shift.process.name, "ran", task.id)
         self._world.look()
 

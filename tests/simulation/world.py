@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from datetime import UTC, datetime
 from random import Random
+from traceback import format_exception
 from uuid import UUID
 
 import attrs
 import trio
-from trio.testing import MockClock
 
 from layered import MemoryStorage, Status
 from layered.backend import PushOptions
@@ -19,17 +19,17 @@ from layered.errors import BackendError
 from layered.task import Draft, Lease
 from tests.simulation.crew import Shiftwork, Slot, draw_slot
 from tests.simulation.faults import Fault, Faults
-from tests.simulation.jobs import Chore, Job, draw_job
+from tests.simulation.jobs import FIRST_STEPS, Chore, Job, draw_job
 from tests.simulation.ledger import Ledger
 from tests.simulation.link import Link
-from tests.simulation.scheduling import Process, allow_freezing, evict, seeded
+from tests.simulation.scheduling import Process, allow_freezing, evict
 from tests.simulation.watch import SLACK, Watch
 
 START = 1_700_000_000.0
 TROUBLE = 10.0
 """Seconds of trouble."""
 PATIENCE = 120.0
-"""Seconds of calm within which every task must end."""
+"""Seconds of calm within which every task must end, and then every worker."""
 LONGEST_TRACE = 20_000
 POLL = 1.2
 """Seconds: the longest interval of a poll without hints."""
@@ -43,6 +43,7 @@ class Plan:
     retries: int | None
     retry_wait: float
     clients: Sequence[Sequence[int]]
+    words: Sequence[str]
 
 
 def draw_plan(chance: Random) -> Plan:
@@ -54,6 +55,7 @@ def draw_plan(chance: Random) -> Plan:
         retries=chance.choice((None, 2, 3)),
         retry_wait=chance.choice((0.0, 0.4, 1.5)),
         clients=[numbers[:half], numbers[half:]],
+        words=chance.sample(FIRST_STEPS, chance.randint(1, len(FIRST_STEPS))),
     )
 
 
@@ -76,7 +78,8 @@ class World:
         self._stepped = 0.0
         self.store: MemoryStorage[Job] = MemoryStorage(Job | Chore, now=self.wall)
         self.ledger = Ledger(self.store, self.wall, trio.current_time, self.broken, self.note)
-        self.ledger.changed, self.ledger.leased = self.look, self.leased
+        self.ledger.changed = self.look
+        self.ledger.leased, self.ledger.lost = self.leased, self.lost
         self.watch = Watch(self)
         self._shifts: dict[str, Shiftwork] = {}
         self._closing = False
@@ -100,6 +103,15 @@ class World:
             self.trace.append((trio.current_time(), "BROKEN", text))
             self._failed.set()
         self.failures.append(text)
+
+    @contextmanager
+    def checking(self) -> Iterator[None]:
+        """Note an error of the simulation's own, which a worker would wait out like the store's."""
+        try:
+            yield
+        except Exception as error:
+            self.broken(f"the simulation itself failed: {''.join(format_exception(error))}")
+            raise
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
         """Do *work* in a while, in no process."""
@@ -140,6 +152,7 @@ class World:
             self._closing = True
             for shift in self._shifts.values():
                 shift.drain()
+            self.later(PATIENCE, lambda: self.broken("a worker does not end"))
 
     async def _keep_working(self, slot: Slot) -> None:
         number = 0
@@ -154,7 +167,7 @@ class World:
         link = Link(self, Process(name))
         for number in numbers:
             await trio.sleep(self._chance.choice((0.0, 0.0, 0.1, 1.0, 2.0)))
-            job = draw_job(self._chance, number)
+            job = draw_job(self._chance, number, self.plan.words)
             options = self._options(number)
             for _ in range(self._chance.choice((1, 1, 1, 2))):
                 for _ in range(5):
@@ -243,6 +256,15 @@ class World:
         if waited > (0.0 if hinted else POLL) + SLACK:
             self.broken(f"{lease.id} waited {waited:.3f} s for a worker that had room")
 
+    def lost(self, one: str) -> None:
+        """Check, in calm, that no lease ends whose worker is alive."""
+        granted, owner = self.ledger.granted[one]
+        if self._calm_since is None or granted < self._calm_since:
+            return
+        for shift in self._shifts.values():
+            if shift.process.name == owner and shift.is_alive:
+                self.broken(f"{owner} lost {one} though it is alive")
+
     def _open(self) -> list[str]:
         """List the tasks that have not ended and that somebody handles."""
         names, rows = self.store.kinds.by_name, self.ledger.rows
@@ -259,22 +281,3 @@ class World:
         for one, row in self.ledger.rows.items():
             if self.ledger.drafts[one].name == "Stranger" and row.status is not Status.READY:
                 self.broken(f"{one}, of a name that nobody handles, is {row}")
-
-
-@attrs.frozen
-class Outcome:
-    """What came of a run."""
-
-    seed: int
-    failures: Sequence[str]
-    faults: Sequence[Fault]
-    lines: Sequence[str]
-
-
-def simulate(seed: int, without: Collection[int] = ()) -> Outcome:
-    """Run the world of *seed*; without the faults of these numbers."""
-    with seeded(seed):
-        world = World(seed, without)
-        trio.run(world.run, clock=MockClock(autojump_threshold=0))
-    lines = [f"{time:8.3f} {' '.join(map(str, what))}" for time, *what in world.trace]
-    return Outcome(seed, world.failures, world.faults.made, lines)
