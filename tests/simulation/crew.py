@@ -21,10 +21,11 @@ from layered import (
 from layered.errors import BackendError
 from layered.task import Fence
 from layered.worker import State
+from tests.simulation.calm import SLACK
 from tests.simulation.jobs import STUBBORN, Job, handlers
 from tests.simulation.link import Link
 from tests.simulation.scheduling import PROCESS, Process
-from tests.simulation.watch import SLACK, Watch
+from tests.simulation.watch import Watch
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -124,7 +125,7 @@ class Shiftwork:
             PROCESS.reset(token)
             self.world.note(self.process.name, "ends")
             self._check_end()
-            self.world.look()
+            self.world.calm.look()
 
     def _check_end(self) -> None:
         if self._stopped_at is None:

@@ -9,11 +9,13 @@ the operation that made it, in whichever row it is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from layered import MemoryStorage, Status
+import trio
+
+from layered import Status
 from layered.backend import (
     APPLIED,
     Answer,
@@ -33,6 +35,9 @@ from layered.backend import (
 )
 from layered.task import Draft, Fence, Lease, to_micros
 from tests.simulation.scheduling import Process
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
 
 WAITING = (Status.SCHEDULED, Status.RETRY, Status.READY)
 
@@ -55,39 +60,20 @@ class Ledger:
     All rows as they must be.
 
     Args:
-        store: Its rows are looked at after each operation.
-        wall: The store's wall clock, seconds.
-        mono: The store's lease clock, seconds.
-        broken: Is told of each rule that was broken.
-        note: Is told of each row that changed.
+        world: Has the store and its clocks, and is told of each rule that was broken.
     """
 
-    def __init__(
-        self,
-        store: MemoryStorage[Any],
-        wall: Callable[[], float],
-        mono: Callable[[], float],
-        broken: Callable[[str], None],
-        note: Callable[..., None],
-    ) -> None:
-        self._store = store._book.rows
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._calm = world.calm
+        self._broken = world.broken
+        self._store = world.store._book.rows
         self._seen: Mapping[str, Entry] = {}
-        self._wall = wall
-        self._mono = mono
-        self.broken = broken
-        self._note = note
         self.rows: dict[str, Entry] = {}
         self.drafts: dict[str, Draft] = {}
         self.ends: Counter[tuple[str, str, int, Status]] = Counter()
         """Ends that were applied and not told yet: process, task, attempt, state."""
         self.reaped: Counter[tuple[str, str, Status]] = Counter()
-        self.changed: Callable[[], None] = lambda: None
-        self.leased: Callable[[Lease], None] = lambda _: None
-        self.lost: Callable[[str], None] = lambda _: None
-        self.granted: dict[str, tuple[float, str]] = {}
-        """When each lease was granted or renewed, and to which process."""
-        self.moved: dict[str, float] = {}
-        """When each task came to wait for a worker, by the lease clock."""
         self._settled: dict[str, tuple[bytes, str]] = {}
         self._claims: set[bytes] = set()
         self._run_until: dict[str, float] = {}
@@ -103,14 +89,16 @@ class Ledger:
             for one in {**found, **self.rows}:
                 if found.get(one) != self.rows.get(one):
                     text = f"{operation} left {one} as {found.get(one)}"
-                    self.broken(f"{text}, must be {self.rows.get(one)}")
+                    self._broken(f"{text}, must be {self.rows.get(one)}")
             self.rows = found
         for one, row in self.rows.items():
             if (was := before.get(one)) != row:
-                self._note(process.name, operation, one, row.status.label, row.epoch, row.attempt)
+                self._world.note(
+                    process.name, operation, one, row.status.label, row.epoch, row.attempt
+                )
                 if row.status in WAITING and (was is None or was.status not in WAITING):
-                    self.moved[one] = self._mono()
-        self.changed()
+                    self._calm.came(one)
+        self._calm.look()
 
     def holds(self, fence: Fence) -> bool:
         """Tell whether the run of *fence* owns its task."""
@@ -139,16 +127,16 @@ class Ledger:
         leases = told.leases
         ids = {lease.fence.claim_id for lease in leases}
         if ids & self._claims or len(ids) > 1:
-            self.broken("a claim id is not fresh")
+            self._broken("a claim id is not fresh")
         self._claims |= ids
         taken = Counter(lease.name for lease in leases)
         if len(leases) > most or any(n > wanted.get(name, 0) for name, n in taken.items()):
-            self.broken(f"claimed {taken}, asked for {most} of {wanted}")
+            self._broken(f"claimed {taken}, asked for {most} of {wanted}")
         self._promote(wanted)
         self._in_order(leases, wanted, taken, all_wanted=len(leases) < most and not told.more)
         for lease in leases:
             self._lease(lease, claimant)
-            self.granted[lease.id] = self._mono(), who
+            self._calm.granted(lease.id, who)
 
     def _promote(self, wanted: Mapping[str, int]) -> None:
         """Promote what was due, and end what has expired, where the store did."""
@@ -161,7 +149,7 @@ class Ledger:
             ):
                 continue
             if row.status is not Status.READY and row.due > self._now:
-                self.broken(f"{one} was promoted {(row.due - self._now) / 1e6} s before its time")
+                self._broken(f"{one} was promoted {(row.due - self._now) / 1e6} s before its time")
             ended = now is Status.DEAD and self._expired(one)
             self.rows[one] = row._replace(status=Status.DEAD if ended else Status.READY)
 
@@ -175,7 +163,7 @@ class Ledger:
     ) -> None:
         ranks = [self._rank(lease.id) for lease in leases]
         if ranks != sorted(ranks):
-            self.broken(f"claimed out of order: {ranks}")
+            self._broken(f"claimed out of order: {ranks}")
         leased = {lease.id for lease in leases}
         for one, row in self.rows.items():
             name = self.drafts[one].name
@@ -183,27 +171,27 @@ class Ledger:
             if not open_to or taken[name] >= wanted.get(name, 0) or self._expired(one):
                 continue
             if all_wanted or (ranks and self._rank(one) < ranks[-1]):
-                self.broken(f"{one} was ready and left out of a claim of {ranks}")
+                self._broken(f"{one} was ready and left out of a claim of {ranks}")
 
     def _lease(self, lease: Lease, claimant: Claimant) -> None:
-        self.leased(lease)
+        self._calm.leased(lease)
         draft, row = self.drafts[lease.id], self.rows[lease.id]
         if row.status is not Status.READY or self._expired(lease.id):
-            self.broken(f"{lease.id} was claimed as {row}")
+            self._broken(f"{lease.id} was claimed as {row}")
         self.rows[lease.id] = row = row._replace(
             status=Status.RUNNING,
             epoch=row.epoch + 1,
             claim_id=lease.fence.claim_id,
             attempt=row.attempt + 1,
-            lease_until=self._mono() + claimant.lease,
+            lease_until=trio.current_time() + claimant.lease,
         )
         limit = float("inf") if claimant.max_run is None else claimant.max_run
-        self._run_until[lease.id] = self._mono() + limit
+        self._run_until[lease.id] = trio.current_time() + limit
         self._same(lease.fence.epoch, row.epoch, f"the epoch of {lease.id}")
         self._same(lease.attempt, row.attempt, f"the attempt of {lease.id}")
         self._same(lease.payload, draft.payload, f"the payload of {lease.id}")
         if row.attempt > (draft.max_attempts or row.attempt):
-            self.broken(f"{lease.id} was claimed for run {row.attempt} of {draft.max_attempts}")
+            self._broken(f"{lease.id} was claimed for run {row.attempt} of {draft.max_attempts}")
 
     def _renew(
         self,
@@ -213,14 +201,14 @@ class Ledger:
         told: Sequence[Renewal],
     ) -> None:
         for (fence, attempt), answer in zip(items, told, strict=True):
-            good = self.holds(fence) and self._mono() <= self._run_until[fence.id]
+            good = self.holds(fence) and trio.current_time() <= self._run_until[fence.id]
             self._same(answer, Renewal.OK if good else Renewal.STALE, f"the renewal of {fence}")
             if good:
                 row = self.rows[fence.id]
-                until = max(row.lease_until, self._mono() + lease)
+                until = max(row.lease_until, trio.current_time() + lease)
                 most = max(row.attempt, attempt)
                 self.rows[fence.id] = row._replace(lease_until=until, attempt=most)
-                self.granted[fence.id] = self._mono(), who
+                self._calm.granted(fence.id, who)
 
     def _settle(self, who: str, items: Sequence[Settle], told: Sequence[Answer]) -> None:
         for (fence, ending, attempt), answer in zip(items, told, strict=True):
@@ -268,16 +256,16 @@ class Ledger:
         overdue = {
             one: row
             for one, row in self.rows.items()
-            if row.status is Status.RUNNING and row.lease_until <= self._mono()
+            if row.status is Status.RUNNING and row.lease_until <= trio.current_time()
         }
         for one, row in overdue.items():
-            self.lost(one)
+            self._calm.lost(one)
             draft, lost, due = self.drafts[one], row.lost + 1, self._seen[one].due
             spent = draft.max_attempts is not None and row.attempt >= draft.max_attempts
             if lost >= draft.max_lost or spent:
                 self.rows[one] = row._replace(status=Status.DEAD, lost=lost)
             elif not 0 <= due - self._now < 1_000_000:
-                self.broken(f"{one} was reaped and comes back in {(due - self._now) / 1e6} s")
+                self._broken(f"{one} was reaped and comes back in {(due - self._now) / 1e6} s")
             else:
                 self.rows[one] = row._replace(status=Status.RETRY, lost=lost, due=due)
             self._settled[one] = row.claim_id, "reaped"
@@ -298,11 +286,11 @@ class Ledger:
 
     @property
     def _now(self) -> int:
-        return int(self._wall() * 1e6)
+        return int(self._world.wall() * 1e6)
 
     def _same(self, found: object, wanted: object, what: str) -> None:
         if found != wanted:
-            self.broken(f"{what} is {found!r}, must be {wanted!r}")
+            self._broken(f"{what} is {found!r}, must be {wanted!r}")
 
 
 _look = attrgetter(*Entry._fields)

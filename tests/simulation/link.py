@@ -62,6 +62,8 @@ class Link(Storage[Job]):
 
     def _hinted(self) -> None:
         fault = self._world.faults.of_hint()
+        if fault is not NONE:
+            self._world.note(self._process.name, "fault", "hint", *fault)
         if fault.kind == "late":
             self._world.later(fault.seconds, self.pushed.notify)
         elif fault.kind != "lost":

@@ -11,14 +11,12 @@ import trio
 from layered import Task
 from layered.task import Fence, Lease
 from layered.worker import BackendTroubled, TaskEnded, TaskReaped
+from tests.simulation.calm import SLACK
 from tests.simulation.jobs import Job
 
 if TYPE_CHECKING:
     from tests.simulation.crew import Shiftwork
     from tests.simulation.world import World
-
-SLACK = 0.1
-"""Seconds: what a rule about time leaves to resolution and to turns of the loop."""
 
 
 @attrs.define(eq=False)
@@ -70,7 +68,7 @@ class Watch:
         mine = sum(each.shift is shift for each in self.active.values())
         if mine > shift.slot.concurrency:
             self._broken(f"{shift.process.name} runs {mine} handlers of {shift.slot.concurrency}")
-        self._world.look()
+        self._world.calm.look()
         self._runs[task.id] += 1
         return self._runs[task.id] - 1
 
@@ -103,7 +101,7 @@ class Watch:
             if limit is not None and now > since + limit + SLACK and not one.may_be_late:
                 self._broken(f"{task.id} ran for {now - since:.3f} s of {limit}")
         self._world.note(shift.process.name, "ran", task.id)
-        self._world.look()
+        self._world.calm.look()
 
     def excuse(self, shift: Shiftwork, task: Task[Job]) -> None:
         """Note that a handler does not obey a cancellation at once."""
@@ -126,7 +124,7 @@ class Watch:
                     self._broken(f"told of reaping {task_id}, which it did not")
                 ledger.reaped[name, task_id, status] -= 1
             case BackendTroubled("claim", _, delay):
-                self._world.excuse_until(trio.current_time() + delay * 1.2)
+                self._world.calm.excuse_until(trio.current_time() + delay * 1.2)
 
     def _broken(self, text: str) -> None:
         self._world.broken(text)

@@ -16,14 +16,15 @@ import trio
 from layered import MemoryStorage, Status
 from layered.backend import PushOptions
 from layered.errors import BackendError
-from layered.task import Draft, Lease
+from layered.task import Draft
+from tests.simulation.calm import Calm
 from tests.simulation.crew import Shiftwork, Slot, draw_slot
-from tests.simulation.faults import Fault, Faults
+from tests.simulation.faults import NONE, Fault, Faults
 from tests.simulation.jobs import FIRST_STEPS, Chore, Job, draw_job
 from tests.simulation.ledger import Ledger
 from tests.simulation.link import Link
 from tests.simulation.scheduling import Process, allow_freezing, evict
-from tests.simulation.watch import SLACK, Watch
+from tests.simulation.watch import Watch
 
 START = 1_700_000_000.0
 TROUBLE = 10.0
@@ -31,8 +32,6 @@ TROUBLE = 10.0
 PATIENCE = 120.0
 """Seconds of calm within which every task must end, and then every worker."""
 LONGEST_TRACE = 20_000
-POLL = 1.2
-"""Seconds: the longest interval of a poll without hints."""
 
 
 @attrs.frozen
@@ -77,19 +76,19 @@ class World:
         self.failures: list[str] = []
         self._stepped = 0.0
         self.store: MemoryStorage[Job] = MemoryStorage(Job | Chore, now=self.wall)
-        self.ledger = Ledger(self.store, self.wall, trio.current_time, self.broken, self.note)
-        self.ledger.changed = self.look
-        self.ledger.leased, self.ledger.lost = self.leased, self.lost
+        self.calm = Calm(self)
+        self.ledger = Ledger(self)
         self.watch = Watch(self)
-        self._shifts: dict[str, Shiftwork] = {}
+        self.shifts: dict[str, Shiftwork] = {}
         self._closing = False
-        self._calm_since: float | None = None
-        self._full_at = 0.0
-        self._was_full = False
 
     def wall(self) -> float:
         """Tell the store's wall clock."""
         return START + trio.current_time() + self._stepped
+
+    def by_the_loop(self, micros: int) -> float:
+        """Tell when the loop's clock shows what is *micros* on the store's wall clock."""
+        return micros / 1e6 - START - self._stepped
 
     def note(self, *what: object) -> None:
         """Add to the trace."""
@@ -125,7 +124,7 @@ class World:
     async def run(self) -> None:
         """Play the whole story."""
         allow_freezing()
-        self._failed, self._all_ended = trio.Event(), trio.Event()
+        self._failed = trio.Event()
         async with trio.open_nursery() as self._nursery:
             trio.lowlevel.spawn_system_task(self._end_failed, self._nursery.cancel_scope)
             await self._play()
@@ -133,7 +132,7 @@ class World:
 
     async def _end_failed(self, scope: trio.CancelScope) -> None:
         await self._failed.wait()
-        for shift in self._shifts.values():
+        for shift in self.shifts.values():
             shift.process.thaw()
         await evict(scope)
 
@@ -145,12 +144,12 @@ class World:
                 for number, tasks in enumerate(self.plan.clients):
                     trouble.start_soon(self._push, f"client{number}", tasks)
                 trouble.start_soon(self._make_trouble)
-            await self._calm()
+            await self._end_trouble()
             with trio.move_on_after(PATIENCE):
-                await self._all_ended.wait()
+                await self.calm.all_ended.wait()
             self._check_all_ended()
             self._closing = True
-            for shift in self._shifts.values():
+            for shift in self.shifts.values():
                 shift.drain()
             self.later(PATIENCE, lambda: self.broken("a worker does not end"))
 
@@ -159,7 +158,7 @@ class World:
         while not self._closing:
             number += 1
             shift = Shiftwork(self, slot, f"{slot.name}.{number}")
-            self._shifts[slot.name] = shift
+            self.shifts[slot.name] = shift
             await shift.run()
             await trio.sleep(0.2)
 
@@ -197,10 +196,11 @@ class World:
         while trio.current_time() < TROUBLE:
             await trio.sleep(self._chance.random() * 3)
             fault = self.faults.of_world()
-            shift = self._shifts[self._chance.choice(self.plan.slots).name]
+            shift = self.shifts[self._chance.choice(self.plan.slots).name]
             size = self._chance.uniform(-20, 20)
-            self.note(shift.process.name, "fault", *fault)
-            self._happen(fault, shift, size)
+            if fault is not NONE:
+                self.note(shift.process.name, "fault", *fault)
+                self._happen(fault, shift, size)
 
     def _happen(self, fault: Fault, shift: Shiftwork, size: float) -> None:
         process = shift.process
@@ -220,63 +220,19 @@ class World:
                 shift.pause()
                 self.later(fault.seconds, shift.resume)
 
-    async def _calm(self) -> None:
+    async def _end_trouble(self) -> None:
         """End all trouble."""
         self.faults.stopped = True
-        for shift in self._shifts.values():
+        for shift in self.shifts.values():
             shift.process.cut_until = 0.0
             shift.process.thaw()
             shift.resume()
         await trio.sleep(self.faults.longest)  # of what has begun
         self.note("world", "calm")
-        self._calm_since = trio.current_time()
-        self.look()
-
-    def look(self) -> None:
-        """Note whether any worker has room, and whether all tasks have ended."""
-        full = not any(shift.has_room for shift in self._shifts.values())
-        if full or self._was_full:
-            self.excuse_until(trio.current_time())
-        self._was_full = full
-        if self._calm_since is not None and not self._open():
-            self._all_ended.set()
-
-    def excuse_until(self, instant: float) -> None:
-        """Expect no claim before *instant*."""
-        self._full_at = max(self._full_at, instant)
-
-    def leased(self, lease: Lease) -> None:
-        """Check, in calm, that a task was not left lying while a worker had room for it."""
-        if self._calm_since is None:
-            return
-        came = self.ledger.moved[lease.id]
-        due = lease.due_at / 1e6 - START - self._stepped
-        waited = trio.current_time() - max(due, came, self._calm_since, self._full_at)
-        hinted = not self.faults.deaf and came > self._calm_since
-        if waited > (0.0 if hinted else POLL) + SLACK:
-            self.broken(f"{lease.id} waited {waited:.3f} s for a worker that had room")
-
-    def lost(self, one: str) -> None:
-        """Check, in calm, that no lease ends whose worker is alive."""
-        granted, owner = self.ledger.granted[one]
-        if self._calm_since is None or granted < self._calm_since:
-            return
-        for shift in self._shifts.values():
-            if shift.process.name == owner and shift.is_alive:
-                self.broken(f"{owner} lost {one} though it is alive")
-
-    def _open(self) -> list[str]:
-        """List the tasks that have not ended and that somebody handles."""
-        names, rows = self.store.kinds.by_name, self.ledger.rows
-        drafts = self.ledger.drafts
-        return [
-            one
-            for one, row in rows.items()
-            if not row.status.is_terminal and drafts[one].name in names
-        ]
+        self.calm.begin()
 
     def _check_all_ended(self) -> None:
-        for one in self._open():
+        for one in self.calm.open_tasks():
             self.broken(f"{one} has not ended: {self.ledger.rows[one]}")
         for one, row in self.ledger.rows.items():
             if self.ledger.drafts[one].name == "Stranger" and row.status is not Status.READY:
