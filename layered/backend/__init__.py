@@ -1,6 +1,6 @@
 """The backend contract, the client on top of it, and the poll policy."""
 
-from layered.backend.contract import Backend as Backend, Durability, Renews, Transactional
+from layered.backend.contract import Backend as Backend, Durability, Lists, Renews, Transactional
 from layered.backend.options import PushOptions
 from layered.backend.poll import Poll
 from layered.backend.signal import Signal
@@ -47,6 +47,7 @@ __all__ = [
     "Failure",
     "Form",
     "KindsLike",
+    "Lists",
     "Poll",
     "PushOptions",
     "Reaped",

@@ -75,6 +75,23 @@ class Transactional(Protocol):
         ...
 
 
+@runtime_checkable
+class Lists(Protocol):
+    """The capability to list what is stored."""
+
+    async def list_ids(self, queue: str, name: str, after: str, limit: int, /) -> Sequence[str]:
+        """
+        List the ids of tasks in any state, tombstones included, in the order of ids.
+
+        Args:
+            queue: Their queue.
+            name: Their name.
+            after: Only greater ids: the last of the page before, ``""`` for the first page.
+            limit: Most ids; 1 or more.
+        """
+        ...
+
+
 class Backend(ABC):
     """
     The operations of a store of tasks, on encoded rows.

@@ -19,6 +19,7 @@ from layered.backend import (
     Ending,
     Failure,
     Limits,
+    Lists,
     Pushed,
     Release,
     Renew,
@@ -160,6 +161,13 @@ async def counts(storage: Storage[Any], _: Fences) -> object:
     return await storage.counts("default")
 
 
+async def list_ids(storage: Storage[Any], _: Fences) -> object:
+    """List two tasks of a name, from the second on."""
+    assert isinstance(storage, Lists)
+    first = await storage.list_ids("default", "a", "", 1)
+    return len(await storage.list_ids("default", "a", first[0], 2))
+
+
 async def names(storage: Storage[Any], _: Fences) -> object:
     """List the names."""
     return await storage.names("default")
@@ -215,6 +223,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "reap": Operation(reap, REAPED, []),
     "prune": Operation(prune, 3, 0, parts=2),
     "fetch": Operation(fetch, READ, READ),
+    "list_ids": Operation(list_ids, 2, 2, parts=2),
     "counts": Operation(counts, COUNTED, COUNTED),
     "names": Operation(names, ["a", "b", "other"], ["a", "b", "other"]),
     "check": Operation(check, None, None),

@@ -48,7 +48,7 @@ OPERATIONS = {
     "settle_in": Operation(settle_in, APPLIED[Status.DONE], ALREADY[Status.DONE]),
 }
 
-READS = ("fetch", "counts", "names", "check")
+READS = ("fetch", "list_ids", "counts", "names", "check")
 """Operations of the reader, which tries again where an interrupt was meant for another."""
 
 

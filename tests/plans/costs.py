@@ -113,6 +113,7 @@ def uses(*ways: str) -> frozenset[str]:
     return frozenset(ways)
 
 
+FIRST_NAME = "SELECT name FROM task ORDER BY id LIMIT 1"
 ENDED = Limits(keep_done=0.0, keep_dead=0.0, tombstone=1e9)
 GONE = Limits(keep_done=0.0, keep_dead=0.0, tombstone=0.0)
 
@@ -191,6 +192,13 @@ OPERATIONS: Mapping[str, Operation] = {
         lambda database, count: count if read.names(database, "default") else 0,
         uses("task_ready"),
         lambda kind: kind != "all scheduled",
+    ),
+    "ids": Operation(
+        # Of a name that is there: it looks at the ids of other names in between, for no index
+        # serves this read of tools.
+        lambda database, count: (*database.execute(FIRST_NAME).fetchone(), count),
+        lambda database, wanted: len(read.ids(database, "default", wanted[0], "", wanted[1])),
+        uses("id"),
     ),
     "fetch": Operation(
         running,

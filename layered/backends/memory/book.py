@@ -157,6 +157,15 @@ class Book:
                 states[row.status] = states.get(row.status, 0) + 1
         return found
 
+    def ids(self, queue: str, name: str, after: str) -> list[str]:
+        """List the ids beyond *after*, sorted; looks at every row."""
+        drafts = (row.draft for row in self.rows.values())
+        return sorted(
+            draft.id
+            for draft in drafts
+            if draft.queue == queue and draft.name == name and draft.id > after
+        )
+
     def names(self, queue: str) -> list[str]:
         """List the names that have ready tasks."""
         return self._index.names(queue)

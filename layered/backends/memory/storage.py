@@ -158,6 +158,11 @@ class MemoryStorage(Storage[A]):
         self._micros()
         return self._book.names(queue)
 
+    async def list_ids(self, queue: str, name: str, after: str, limit: int, /) -> Sequence[str]:
+        """See `Lists.list_ids`; looks at every row."""
+        self._micros()
+        return self._book.ids(queue, name, after)[:limit]
+
     async def prune(self, limit: int, /) -> int:
         """See `Backend.prune`."""
         return self._book.prune(limit, self._micros())
@@ -183,7 +188,7 @@ class MemoryStorage(Storage[A]):
         self._loop, self._clock = token, loop_clock()
         now, clock = self._now, self._clock
         if now is not None:
-            self._micros_now = lambda: int(now() * 1e6)
+            self._micros_now = lambda: round(now() * 1e6)
             return
         # A sum of floats so far from 0 may be a microsecond short: on virtual time a task
         # would not be due when its delay is over.

@@ -27,7 +27,7 @@ class Clock:
 
     def wall(self) -> int:
         """Read the wall clock."""
-        return int(self.now() * 1e6)
+        return round(self.now() * 1e6)
 
     def mono(self) -> int:
         """Read the monotonic clock."""

@@ -19,7 +19,7 @@ from layered.backends.sqlite.queries import named
 from layered.task import Status, from_micros
 
 _SQL = named("read.sql")
-_FETCH, _COUNTS, _NAMES = _SQL["fetch"], _SQL["counts"], _SQL["names"]
+_FETCH, _IDS, _COUNTS, _NAMES = _SQL["fetch"], _SQL["ids"], _SQL["counts"], _SQL["names"]
 
 
 def fetch(connection: sqlite3.Connection, ids: Sequence[str]) -> Sequence[Record | None]:
@@ -27,6 +27,14 @@ def fetch(connection: sqlite3.Connection, ids: Sequence[str]) -> Sequence[Record
     rows = connection.execute(_FETCH, (json.dumps(ids),)).fetchall()
     found = {row[0]: _record(row) for row in rows}
     return [found.get(each) for each in ids]
+
+
+def ids(
+    connection: sqlite3.Connection, queue: str, name: str, after: str, limit: int
+) -> Sequence[str]:
+    """See `Lists.list_ids`; looks at the ids of other names in between, too."""
+    rows = connection.execute(_IDS, (after, queue, name, limit)).fetchall()
+    return [id_ for (id_,) in rows]
 
 
 def counts(connection: sqlite3.Connection, queue: str) -> Mapping[str, Mapping[Status, int]]:

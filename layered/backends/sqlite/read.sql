@@ -4,6 +4,9 @@ SELECT
     lost, epoch, owner, due_at, created_at, finished_at, result, errors
 FROM json_each(?) AS wanted CROSS JOIN task WHERE task.id = wanted.value;
 
+-- name: ids
+SELECT id FROM task WHERE id > ? AND queue = ? AND name = ? ORDER BY id LIMIT ?;
+
 -- name: counts
 SELECT name, state, count(*) FROM task WHERE queue = ? GROUP BY name, state;
 

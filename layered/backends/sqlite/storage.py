@@ -243,6 +243,11 @@ class SqliteStorage(Storage[A]):
         """See `Backend.fetch`."""
         return await self._lane(self._reader).run(lambda connection: read.fetch(connection, ids))
 
+    async def list_ids(self, queue: str, name: str, after: str, limit: int, /) -> Sequence[str]:
+        """See `Lists.list_ids`."""
+        look = partial(read.ids, queue=queue, name=name, after=after, limit=limit)
+        return await self._lane(self._reader).run(look)
+
     async def counts(self, queue: str, /) -> Mapping[str, Mapping[Status, int]]:
         """See `Backend.counts`; looks at every row, and holds up no write."""
         return await self._lane(self._reader).run(lambda connection: read.counts(connection, queue))
@@ -272,12 +277,7 @@ class SqliteStorage(Storage[A]):
         return changed
 
     async def check(self) -> None:
-        """
-        See `Backend.check`: whose file it is, its schema version and modes.
-
-        Raises:
-            Fatal: if it cannot be used; the message says what was found.
-        """
+        """See `Backend.check`: whose file it is, its schema version and modes."""
         await self._lane(self._reader).run(
             lambda connection: connections.check(connection, self.path)
         )
