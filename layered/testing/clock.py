@@ -14,7 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
+
+import anyio
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -75,3 +79,73 @@ def virtual_backend(name: str) -> tuple[str, dict[str, Any]]:
         return name, {"clock": MockClock(autojump_threshold=0)}
     msg = f"a virtual clock for the event loop {name!r}: there is none; use 'asyncio' or 'trio'"
     raise ValueError(msg)
+
+
+class FakeClock:
+    """
+    The time of one test: an event loop on virtual time, and a wall clock that goes by it.
+
+    ::
+
+        clock = FakeClock()
+
+
+        async def main() -> None:
+            async with MemoryStorage(Email, now=clock) as storage:
+                await storage.push(Email(), delay=3600)
+                await clock.advance(3600)
+
+
+        backend, options = clock.backend("trio")
+        anyio.run(main, backend=backend, backend_options=options)  # at once
+
+    Without such a loop it stands still, but for `step`: for `SqliteStorage`,
+    whose thread takes real time, so that on virtual time every limit would
+    pass meanwhile.
+
+    Args:
+        start: What the wall clock shows at first, aware.
+    """
+
+    def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
+        self._start = start.timestamp()
+        self._elapsed: Callable[[], float] = lambda: 0.0
+
+    def backend(self, loop: str) -> tuple[str, dict[str, Any]]:
+        """
+        Answer an event loop that goes by this clock, as anyio's ``anyio_backend`` fixture wants it.
+
+        Args:
+            loop: ``"asyncio"`` or ``"trio"``.
+
+        Raises:
+            ValueError: if there is no such event loop.
+        """
+        name, options = virtual_backend(loop)
+        if loop == "trio":
+            self._elapsed = options["clock"].current_time
+        else:
+            options = {"loop_factory": self._make_loop}
+        return name, options
+
+    def _make_loop(self) -> VirtualLoop:
+        loop = VirtualLoop()
+        self._elapsed = loop.time
+        return loop
+
+    def __call__(self) -> float:
+        """Answer the wall clock, seconds since 1970: what storages take as ``now``."""
+        return self._start + self._elapsed()
+
+    @property
+    def now(self) -> datetime:
+        """The wall clock as an aware instant."""
+        return datetime.fromtimestamp(self(), UTC)
+
+    async def advance(self, seconds: float) -> None:
+        """Sleep on virtual time: whatever is due until then happens before."""
+        await anyio.sleep(seconds)
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock forwards, or backwards; loops and leases do not notice."""
+        self._start += seconds

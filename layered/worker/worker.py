@@ -9,12 +9,14 @@ from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 import anyio
+import attrs
 from anyio.lowlevel import checkpoint
 
 from layered.errors import WrongState
 from layered.service.clock import loop_runs
 from layered.task import Task
 from layered.worker.context import WorkerContext
+from layered.worker.events import Listener
 from layered.worker.explain import explain
 from layered.worker.fetcher import Until
 from layered.worker.plan import Plan
@@ -170,6 +172,11 @@ class Worker(Generic[A, R]):
         async with self._plan.handler.opened():
             result: R = await self._plan.service.call(task)
         return result
+
+    def on_event(self, listener: Listener, /) -> Worker[A, R]:
+        """Answer a worker of the same stack that calls *listener*, too; see `Builder.on_event`."""
+        listeners = (*self._plan.listeners, listener)
+        return Worker(attrs.evolve(self._plan, listeners=listeners))
 
     def explain(self) -> str:
         """Describe what happens to a task: the stack, the parameters, attempts and limits."""

@@ -12,7 +12,7 @@ import attrs
 from layered.handler import Handler, Setting, compile_handler
 from layered.task import NO_METADATA, Kind, Kinds, Task
 from layered.testing.conformance.rule import RuleBroken
-from layered.testing.conformance.sample import claimed_task
+from layered.testing.task import make_task
 
 Form: TypeAlias = Any
 """What stands in an annotation."""
@@ -43,7 +43,7 @@ class Sample:
     def task(self, later: int = 0) -> Task[Any]:
         """Make the task, as claimed for its run or for a *later* one."""
         args, metadata = deepcopy(self.args), dict(self.metadata)
-        return claimed_task(args, attempt=self.attempt + later, metadata=metadata)
+        return make_task(args, attempt=self.attempt + later, metadata=metadata)
 
 
 @attrs.frozen

@@ -9,7 +9,8 @@ import attrs
 from layered.service import Service
 from layered.service.layer import LayerLike, apply_layer, flattened
 from layered.task import Task
-from layered.testing.conformance.sample import claimed_task, pushed_task
+from layered.testing.conformance.sample import pushed_task
+from layered.testing.task import make_task
 
 
 class Failure(Exception):
@@ -92,7 +93,7 @@ class LayerSubject:
 
 
 def _claimed() -> Task[str]:
-    return claimed_task("arguments")
+    return make_task("arguments")
 
 
 def _pushed() -> Task[str]:

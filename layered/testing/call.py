@@ -1,0 +1,82 @@
+"""`call`: a handler with everything it asks for, without a store or a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+
+from typing_extensions import TypedDict, Unpack
+
+from layered.backends.memory import MemoryStorage
+from layered.handler import Router
+from layered.service import HasCall, Service
+from layered.task import Task
+from layered.testing.task import make_task
+from layered.worker import WorkerBuilder
+from layered.worker.builder import Builder
+
+A = TypeVar("A")
+R = TypeVar("R")
+P = ParamSpec("P")
+
+
+class CallOptions(TypedDict, total=False):
+    """What `call` takes besides; see there."""
+
+    data: Iterable[object]
+    task: Task[Any]
+    attempt: int
+    form: object
+
+
+@overload
+async def call(handler: Router[A], args: A, /, **options: Unpack[CallOptions]) -> object: ...
+@overload
+async def call(handler: Service[Task[A], R], args: A, /, **options: Unpack[CallOptions]) -> R: ...
+@overload
+async def call(handler: HasCall[Task[A], R], args: A, /, **options: Unpack[CallOptions]) -> R: ...
+@overload
+async def call(
+    handler: Callable[Concatenate[A, P], Awaitable[R]], args: A, /, **options: Unpack[CallOptions]
+) -> R: ...
+@overload
+async def call(
+    handler: Callable[Concatenate[A, P], R], args: A, /, **options: Unpack[CallOptions]
+) -> R: ...
+async def call(handler: Any, args: Any, /, **options: Unpack[CallOptions]) -> Any:
+    """
+    Call a handler as the innermost service of a worker's stack does, once.
+
+    Its parameters are filled by the same compiled call, dependencies are
+    set up and torn down, a plain function runs in a thread, and what it
+    answers or raises is what the layers around it would see.
+
+    ::
+
+        assert await call(send_email, Email("ada@example.org"), data=[state], attempt=2) == "sent"
+
+    Args:
+        handler: As for `WorkerBuilder.build`.
+        args: The task's arguments.
+        data: Values to provide, each as with `WorkerBuilder.data`.
+        attempt: The number of the run, 1 on the first.
+        task: The task to run instead, such as
+            ``make_task(args, metadata={...})``.
+        form: The type that a storage would be made with; default
+            ``type(args)``. Needed for such as ``list[int]``.
+
+    Raises:
+        BuildError: if a worker would refuse the handler; lists all that is wrong.
+        WrongState: if it asks for a `WorkerContext`: there is no worker;
+            use `TestWorker`.
+        Exception: what the handler raised, outcomes included.
+
+    Cancellation:
+        Reaches the handler, as any cancellation does.
+    """
+    form: Any = options.get("form", type(args))
+    builder: Builder[Any] = WorkerBuilder("call").backend(MemoryStorage(form))
+    for value in options.get("data", ()):
+        builder = builder.data(value)
+    task = options.get("task") or make_task(args, attempt=options.get("attempt", 1))
+    return await builder.build(handler).call(task.replace(args))

@@ -1,0 +1,92 @@
+"""`TestWorker`: a worker that works off what is due, and raises what handlers raised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from layered.task import Status
+from layered.worker import TaskEnded, Worker
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class TestWorker(Generic[A, R]):
+    """
+    A real worker for tests: runs what is due, then ends, with nothing left in flight.
+
+    ::
+
+        worker = TestWorker(WorkerBuilder("mail").backend(storage).build(send_email))
+        await storage.push(Email("ada@example.org"))
+        await worker.run_until_idle()
+
+    Args:
+        worker: As the program builds it; its layers keep their state.
+        raises: Whether to raise the errors of tasks that are dead.
+
+    Attributes:
+        events: All that the worker has told, in order.
+    """
+
+    __test__: ClassVar[bool] = False  # no test, although pytest reads it so by its name
+
+    def __init__(self, worker: Worker[A, R], *, raises: bool = True) -> None:
+        self._worker = worker.on_event(self._note)
+        self._raises = raises
+        self.events: list[object] = []
+
+    async def _note(self, event: object) -> None:
+        self.events.append(event)
+
+    @property
+    def ended(self) -> Sequence[TaskEnded]:
+        """All runs that have ended, in order, each with its state and error."""
+        return [event for event in self.events if isinstance(event, TaskEnded)]
+
+    async def run_until_idle(self) -> Sequence[TaskEnded]:
+        """
+        Run every task that is due, and what becomes due meanwhile; future tasks stay.
+
+        Returns:
+            The runs that have ended now, in order.
+
+        Raises:
+            Exception: what a handler raised whose task is dead now, as the
+                same object, when nothing is left to run; of several, an
+                `ExceptionGroup`.
+
+        Cancellation:
+            As `Worker.run`.
+        """
+        return await self._run(until_empty=False)
+
+    async def run_until_empty(self) -> Sequence[TaskEnded]:
+        """
+        As `run_until_idle`, and wait for future tasks: at once, on virtual time.
+
+        Raises:
+            Exception: as `run_until_idle`.
+        """
+        return await self._run(until_empty=True)
+
+    async def _run(self, *, until_empty: bool) -> Sequence[TaskEnded]:
+        before = len(self.ended)
+        await self._worker.run(burst=not until_empty, until_empty=until_empty)
+        ended = self.ended[before:]
+        errors = [each.error for each in ended if each.status is Status.DEAD and each.error]
+        if self._raises and errors:
+            _raise(errors)
+        return ended
+
+    def __repr__(self) -> str:
+        """Show the worker."""
+        return f"TestWorker({self._worker!r})"
+
+
+def _raise(errors: Sequence[BaseException]) -> None:
+    if len(errors) == 1:
+        raise errors[0]
+    msg = f"{len(errors)} tasks are dead"
+    raise BaseExceptionGroup(msg, errors)
