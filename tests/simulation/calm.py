@@ -29,7 +29,7 @@ class Calm:
         self._world = world
         self._since: float | None = None
         self._came: dict[str, float] = {}
-        self._granted: dict[str, tuple[float, str]] = {}
+        self._leased: dict[str, tuple[float, str]] = {}
         self._full_at = 0.0
         self._was_full = False
         self.all_ended = trio.Event()
@@ -65,12 +65,10 @@ class Calm:
         """Note that a task waits for a worker from now on."""
         self._came[one] = trio.current_time()
 
-    def granted(self, one: str, process: str) -> None:
-        """Note that *process* has a lease, or has renewed it."""
-        self._granted[one] = trio.current_time(), process
-
-    def leased(self, lease: Lease) -> None:
+    def leased(self, lease: Lease, process: str) -> None:
         """Check that a task was not left lying while a worker had room for it."""
+        self._leased[lease.id] = trio.current_time(), process
+        self.look()
         if self._since is None:
             return
         came = self._came[lease.id]
@@ -81,9 +79,9 @@ class Calm:
             self._world.broken(f"{lease.id} waited {waited:.3f} s for a worker that had room")
 
     def lost(self, one: str) -> None:
-        """Check that no lease ends whose worker is alive."""
-        granted, owner = self._granted[one]
-        if self._since is None or granted < self._since:
+        """Check that no lease of these times ends whose worker is alive."""
+        leased, owner = self._leased[one]
+        if self._since is None or leased < self._since:
             return
         for shift in self._world.shifts.values():
             if shift.process.name == owner and shift.is_alive:

@@ -51,8 +51,8 @@ class Chore(Job):
 def draw_job(chance: Random, number: int, words: Sequence[str]) -> Job:
     """Draw a script; all steps but the last are of *words*."""
     firsts = chance.choices(words, k=chance.choice((0, 0, 1, 1, 2)))
-    whats = [*firsts, chance.choice(LAST_STEPS)]
-    steps = [Step(what, round(chance.choice((0.0, 0.1, 0.5, 1.4, 3.0)), 3)) for what in whats]
+    script = [*firsts, chance.choice(LAST_STEPS)]
+    steps = [Step(what, round(chance.choice((0.0, 0.1, 0.5, 1.4, 3.0)), 3)) for what in script]
     return chance.choice((Job, Job, Chore))(number, steps, chance.randint(1, 2))
 
 

@@ -135,8 +135,7 @@ class Ledger:
         self._promote(wanted)
         self._in_order(leases, wanted, taken, all_wanted=len(leases) < most and not told.more)
         for lease in leases:
-            self._lease(lease, claimant)
-            self._calm.granted(lease.id, who)
+            self._lease(lease, claimant, who)
 
     def _promote(self, wanted: Mapping[str, int]) -> None:
         """Promote what was due, and end what has expired, where the store did."""
@@ -173,8 +172,8 @@ class Ledger:
             if all_wanted or (ranks and self._rank(one) < ranks[-1]):
                 self._broken(f"{one} was ready and left out of a claim of {ranks}")
 
-    def _lease(self, lease: Lease, claimant: Claimant) -> None:
-        self._calm.leased(lease)
+    def _lease(self, lease: Lease, claimant: Claimant, who: str) -> None:
+        self._calm.leased(lease, who)
         draft, row = self.drafts[lease.id], self.rows[lease.id]
         if row.status is not Status.READY or self._expired(lease.id):
             self._broken(f"{lease.id} was claimed as {row}")
@@ -208,7 +207,6 @@ class Ledger:
                 until = max(row.lease_until, trio.current_time() + lease)
                 most = max(row.attempt, attempt)
                 self.rows[fence.id] = row._replace(lease_until=until, attempt=most)
-                self._calm.granted(fence.id, who)
 
     def _settle(self, who: str, items: Sequence[Settle], told: Sequence[Answer]) -> None:
         for (fence, ending, attempt), answer in zip(items, told, strict=True):
@@ -286,7 +284,7 @@ class Ledger:
 
     @property
     def _now(self) -> int:
-        return int(self._world.wall() * 1e6)
+        return self._world.store._micros()
 
     def _same(self, found: object, wanted: object, what: str) -> None:
         if found != wanted:

@@ -10,7 +10,7 @@ import trio
 
 from layered import Task
 from layered.task import Fence, Lease
-from layered.worker import BackendTroubled, TaskEnded, TaskReaped
+from layered.worker import BackendTroubled, StateChanged, TaskEnded, TaskReaped
 from tests.simulation.calm import SLACK
 from tests.simulation.jobs import Job
 
@@ -123,6 +123,8 @@ class Watch:
                 if not ledger.reaped[name, task_id, status]:
                     self._broken(f"told of reaping {task_id}, which it did not")
                 ledger.reaped[name, task_id, status] -= 1
+            case StateChanged():
+                self._world.calm.look()
             case BackendTroubled("claim", _, delay):
                 self._world.calm.excuse_until(trio.current_time() + delay * 1.2)
 
