@@ -42,7 +42,8 @@ class TaskEnded:
         attempt: The number of the run, 1 on the first.
         status: Where the task went: done, retry, ready (released), dead, cancelled.
         seconds: From the handler's start to its end; 0 if it never started.
-        error: What it raised, `None` if nothing.
+        error: What it raised, `None` if nothing; `DeadlineExceeded` where the
+            deadline's cancellation ended it.
     """
 
     task_id: str

@@ -98,9 +98,11 @@ def _write_of_reason(run: Run, fence: Fence, error: BaseException, deadline: flo
         return Release(fence, 0.0, attempt)
     if run.reason is CancelReason.USER:
         return Settle(fence, Cancelled(), attempt)
-    late = DeadlineExceeded(deadline if deadline is not None else 0.0)
-    late.__cause__ = error if isinstance(error, Exception) else None
-    return Settle(fence, Dead(failure_of(late)), attempt)
+    if not isinstance(error, DeadlineExceeded):
+        late = DeadlineExceeded(deadline if deadline is not None else 0.0)
+        late.__cause__ = error if isinstance(error, Exception) else None
+        error = late
+    return Settle(fence, Dead(failure_of(error)), attempt)
 
 
 def _write_of_outcome(fence: Fence, outcome: Outcome, attempt: int) -> Write:

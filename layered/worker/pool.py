@@ -12,7 +12,7 @@ import attrs
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from layered.errors import DecodeFailed, NewerVersion, StrayCancellation
+from layered.errors import DeadlineExceeded, DecodeFailed, NewerVersion, StrayCancellation
 from layered.service import Service
 from layered.service.clock import loop_clock, scope_class
 from layered.task import CancelReason, Host, Kind, Lease, Run, Task
@@ -233,6 +233,8 @@ class Pool:
                 told, good = stray(error), False
             else:
                 run.reason = run.reason or CancelReason.DRAIN
+                if run.reason is CancelReason.DEADLINE:
+                    told = DeadlineExceeded(self._job.deadline or 0.0)
             if meaning is Meaning.STOP:
                 self.fatal(error)
                 good = False

@@ -13,6 +13,7 @@ import pytest
 from layered import (
     Attempt,
     CancelReason,
+    DeadlineExceeded,
     Depends,
     Elapsed,
     RetryLayer,
@@ -90,6 +91,22 @@ async def test_deadline_ends_the_whole_task_retries_and_waits_included(world: Wo
     assert len(runs) == 3
     assert reasons == [None, None, CancelReason.DEADLINE]
     assert anyio.current_time() == pytest.approx(10, abs=0.1)
+
+
+@pytest.mark.virtual_time
+async def test_deadline_is_told_as_such_and_not_as_the_cancellation(world: World) -> None:
+    """A listener that raised the loop's own cancellation would cancel somebody else."""
+    await world.storage.push(Email())
+
+    async def send(email: Email) -> None:
+        await anyio.sleep_forever()
+
+    await world.builder().deadline(10).build(send).run(burst=True)
+
+    (ended,) = world.ended
+    assert ended.status is Status.DEAD
+    assert isinstance(ended.error, DeadlineExceeded)
+    assert ended.error.seconds == 10
 
 
 def _no_wait(state: object) -> float:
