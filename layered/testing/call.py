@@ -8,9 +8,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from typing_extensions import TypedDict, Unpack
 
 from layered.backends.memory import MemoryStorage
+from layered.errors import PushRefused
 from layered.handler import Router
 from layered.service import HasCall, Service
-from layered.task import Task
+from layered.task import Kind, Kinds, Run, Task
 from layered.testing.task import make_task
 from layered.worker import WorkerBuilder
 from layered.worker.builder import Builder
@@ -43,7 +44,16 @@ async def call(
 async def call(
     handler: Callable[Concatenate[A, P], R], args: A, /, **options: Unpack[CallOptions]
 ) -> R: ...
-async def call(handler: Any, args: Any, /, **options: Unpack[CallOptions]) -> Any:
+async def call(
+    handler: Any,
+    args: Any,
+    /,
+    *,
+    data: Iterable[object] = (),
+    task: Task[Any] | None = None,
+    attempt: int | None = None,
+    form: Any = None,
+) -> Any:
     """
     Call a handler as the innermost service of a worker's stack does, once.
 
@@ -60,23 +70,40 @@ async def call(handler: Any, args: Any, /, **options: Unpack[CallOptions]) -> An
         args: The task's arguments.
         data: Values to provide, each as with `WorkerBuilder.data`.
         attempt: The number of the run, 1 on the first.
-        task: The task to run instead, such as
+        task: What is known of the task besides, such as
             ``make_task(args, metadata={...})``.
         form: The type that a storage would be made with; default
-            ``type(args)``. Needed for such as ``list[int]``.
+            ``type(args)``, for a `Router` all types that it has branches for.
+            Needed for such as ``list[int]``.
 
     Raises:
         BuildError: if a worker would refuse the handler; lists all that is wrong.
         WrongState: if it asks for a `WorkerContext`: there is no worker;
             use `TestWorker`.
+        TypeError: if both *task* and *attempt* are given.
         Exception: what the handler raised, outcomes included.
 
     Cancellation:
         Reaches the handler, as any cancellation does.
     """
-    form: Any = options.get("form", type(args))
-    builder: Builder[Any] = WorkerBuilder("call").backend(MemoryStorage(form))
-    for value in options.get("data", ()):
+    if task is not None and attempt is not None:
+        msg = f"call() got 'attempt' and 'task': say task=make_task(args, attempt={attempt!r})"
+        raise TypeError(msg)
+    storage: MemoryStorage[Any] = MemoryStorage(_form(handler, args) if form is None else form)
+    builder: Builder[Any] = WorkerBuilder("call").backend(storage)
+    for value in data:
         builder = builder.data(value)
-    task = options.get("task") or make_task(args, attempt=options.get("attempt", 1))
-    return await builder.build(handler).call(task.replace(args))
+    record = (task or make_task(args, attempt=1 if attempt is None else attempt)).run.record
+    named = record._replace(name=storage.kinds.of(args).name)  # a Router finds its branch by it
+    return await builder.build(handler).call(Task(args, Run(named)))
+
+
+def _form(handler: object, args: object) -> Any:  # noqa: ANN401 - a type form has no run-time type
+    """Answer what a storage that holds *args*, and all that a router handles, is made with."""
+    routes: Any = handler.routes if isinstance(handler, Router) else ()
+    kinds: list[Kind[Any]] = [Kind(form) for form, _ in routes]
+    try:
+        Kinds(tuple(kinds)).of(args)
+    except PushRefused:
+        kinds.append(Kind(type(args)))
+    return tuple(kinds)

@@ -20,6 +20,8 @@ from typing import Any
 
 import anyio
 
+from layered.errors import WrongState
+
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An asyncio event loop on virtual time; use it as a ``loop_factory``."""
@@ -109,7 +111,7 @@ class FakeClock:
 
     def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
         self._start = start.timestamp()
-        self._elapsed: Callable[[], float] = lambda: 0.0
+        self._elapsed: Callable[[], float] | None = None
 
     def backend(self, loop: str) -> tuple[str, dict[str, Any]]:
         """
@@ -135,7 +137,7 @@ class FakeClock:
 
     def __call__(self) -> float:
         """Answer the wall clock, seconds since 1970: what storages take as ``now``."""
-        return self._start + self._elapsed()
+        return self._start + (self._elapsed() if self._elapsed is not None else 0.0)
 
     @property
     def now(self) -> datetime:
@@ -143,7 +145,18 @@ class FakeClock:
         return datetime.fromtimestamp(self(), UTC)
 
     async def advance(self, seconds: float) -> None:
-        """Sleep on virtual time: whatever is due until then happens before."""
+        """
+        Sleep on virtual time: whatever is due until then happens before.
+
+        Raises:
+            WrongState: if no event loop goes by this clock: it would take real time.
+        """
+        if self._elapsed is None:
+            msg = (
+                "advancing a FakeClock: no event loop goes by this clock; run on its backend(), "
+                f"or move the wall clock alone: step({seconds:g})"
+            )
+            raise WrongState(msg)
         await anyio.sleep(seconds)
 
     def step(self, seconds: float) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar
 
+from layered.errors import WrongState
 from layered.task import Status
-from layered.worker import TaskEnded, Worker
+from layered.worker import State, StateChanged, TaskEnded, Worker
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -24,7 +25,7 @@ class TestWorker(Generic[A, R]):
 
     Args:
         worker: As the program builds it; its layers keep their state.
-        raises: Whether to raise the errors of tasks that are dead.
+        raises: Whether to raise what handlers raised.
 
     Attributes:
         events: All that the worker has told, in order.
@@ -53,9 +54,11 @@ class TestWorker(Generic[A, R]):
             The runs that have ended now, in order.
 
         Raises:
-            Exception: what a handler raised whose task is dead now, as the
-                same object, when nothing is left to run; of several, an
-                `ExceptionGroup`.
+            Exception: what a handler raised whose task is dead now, or was
+                done by `WorkerContext.settle_in` before; the same object,
+                when nothing is left to run; of several, an `ExceptionGroup`.
+            WrongState: if other listeners are so slow that the worker ended
+                before it had told everything.
 
         Cancellation:
             As `Worker.run`.
@@ -72,12 +75,22 @@ class TestWorker(Generic[A, R]):
         return await self._run(until_empty=True)
 
     async def _run(self, *, until_empty: bool) -> Sequence[TaskEnded]:
-        before = len(self.ended)
+        before = len(self.events)
         await self._worker.run(burst=not until_empty, until_empty=until_empty)
-        ended = self.ended[before:]
-        errors = [each.error for each in ended if each.status is Status.DEAD and each.error]
-        if self._raises and errors:
-            _raise(errors)
+        events = self.events[before:]
+        if StateChanged(self._worker.name, State.STOPPED) not in events:
+            msg = (
+                f"worker {self._worker.name!r} ended before its listeners had heard all: one of "
+                "them is slow; leave it out, or give it more time: configure(cancel_grace=...)"
+            )
+            raise WrongState(msg)
+        ended = [event for event in events if isinstance(event, TaskEnded)]
+        # The error of a task that is done: it had settled itself. Others will run again.
+        final = {Status.DEAD, Status.DONE}
+        errors = [each.error for each in ended if each.status in final]
+        failures = [error for error in errors if isinstance(error, Exception)]
+        if self._raises and failures:
+            _raise(failures)
         return ended
 
     def __repr__(self) -> str:
@@ -85,8 +98,8 @@ class TestWorker(Generic[A, R]):
         return f"TestWorker({self._worker!r})"
 
 
-def _raise(errors: Sequence[BaseException]) -> None:
+def _raise(errors: Sequence[Exception]) -> None:
     if len(errors) == 1:
         raise errors[0]
-    msg = f"{len(errors)} tasks are dead"
-    raise BaseExceptionGroup(msg, errors)
+    msg = f"{len(errors)} tasks failed"
+    raise ExceptionGroup(msg, errors)

@@ -118,10 +118,51 @@ async def test_call_takes_services_and_routers() -> None:
     async def square(number: int) -> int:
         return number * number
 
-    routes: Router[Any] = Router().route(int, square)
+    async def add(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    routes: Router[Any] = Router().route(int, square).route(Email, Sender())
+    sums: Router[Any] = Router().route(list[int], add)
 
     assert await call(Sender(), Email("bob")) == "bob"
     assert await call(routes, 4) == 16
+    assert await call(routes, Email("bob")) == "bob"
+    assert await call(sums, [1, 2], task=make_task([3])) == 3
+
+
+async def test_call_refuses_arguments_that_a_router_has_no_branch_for() -> None:
+    """As a worker would, whose storage holds them."""
+
+    async def square(number: int) -> int:
+        return number * number
+
+    routes: Router[Any] = Router().route(int, square)
+
+    with pytest.raises(BuildError, match="no branch for Email"):
+        await call(routes, Email())
+
+
+async def test_call_refuses_options_that_it_would_not_obey() -> None:
+    """A misspelt one, and two that say the same thing differently."""
+
+    async def send(email: Email, attempt: Attempt) -> int:
+        return attempt
+
+    misspelt: Any = {"atempt": 2}
+
+    with pytest.raises(TypeError, match="atempt"):
+        await call(send, Email(), **misspelt)
+    with pytest.raises(TypeError, match=r"'attempt' and 'task'.*make_task\(args, attempt=2\)"):
+        await call(send, Email(), task=make_task(Email()), attempt=2)
+
+
+async def test_call_names_the_task_as_a_storage_would() -> None:
+    """Also where the type's own name says less."""
+
+    async def add(numbers: list[int], task: Task[list[int]]) -> str:
+        return task.name
+
+    assert await call(add, [1, 2], form=list[int]) == "list[int]"
 
 
 async def test_call_takes_the_form_of_arguments_that_their_type_does_not_tell() -> None:

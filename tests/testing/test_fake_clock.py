@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from layered import MemoryStorage, SqliteStorage, Status, WorkerBuilder
+from layered import MemoryStorage, SqliteStorage, Status, WorkerBuilder, WrongState
 from layered.testing import FakeClock
 
 START = datetime(2031, 5, 4, tzinfo=UTC)
@@ -87,6 +87,12 @@ async def test_stepped_clock_makes_tasks_of_sqlite_due(clock: FakeClock, tmp_pat
         after = await storage.get(pushed.id)
 
     assert (before and before.status, after and after.status) == (Status.SCHEDULED, Status.DONE)
+
+
+async def test_clock_refuses_to_advance_where_no_loop_goes_by_it(clock: FakeClock) -> None:
+    """It would sleep in real time."""
+    with pytest.raises(WrongState, match=r"no event loop goes by this clock.*step\(3600\)"):
+        await clock.advance(3600)
 
 
 def test_clock_of_an_unknown_loop_is_refused() -> None:

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import anyio
 import attrs
 import pytest
 
 from layered import (
     Abort,
+    DeadlineExceeded,
     MemoryStorage,
     RetryAfter,
     Snooze,
@@ -15,6 +17,8 @@ from layered import (
     Status,
     Storage,
     WorkerBuilder,
+    WorkerContext,
+    WrongState,
 )
 from layered.testing import TestWorker
 from layered.worker import StateChanged
@@ -91,10 +95,59 @@ async def test_worker_raises_several_errors_as_a_group(storage: Storage[Email]) 
     async with storage:
         await storage.push_many([Email("nobody"), Email("never"), Email("later"), Email("busy")])
 
-        with pytest.raises(ExceptionGroup, match="2 tasks are dead") as caught:
+        with pytest.raises(ExceptionGroup, match="2 tasks failed") as caught:
             await TestWorker(WorkerBuilder("w").backend(storage).build(refuse)).run_until_idle()
 
     assert {type(error) for error in caught.value.exceptions} == {ValueError, Abort}
+
+
+@pytest.mark.virtual_time
+async def test_worker_raises_that_a_deadline_passed() -> None:
+    """Never the loop's own cancellation, which would cancel the test."""
+    storage = MemoryStorage(Email)
+    await storage.push(Email())
+
+    async def send(email: Email) -> None:
+        await anyio.sleep_forever()
+
+    worker = TestWorker(WorkerBuilder("w").backend(storage).deadline(10).build(send))
+
+    with pytest.raises(DeadlineExceeded, match="10 s"):
+        await worker.run_until_idle()
+
+
+async def test_worker_raises_what_a_handler_raised_after_it_had_settled(tmp_path: Path) -> None:
+    """The task is done, and there is a fault in the handler nevertheless."""
+    error = ValueError("too late")
+
+    async def send(email: Email, ctx: WorkerContext) -> None:
+        await ctx.settle_in(lambda _: None)
+        raise error
+
+    async with SqliteStorage(tmp_path / "tasks.db", Email) as storage:
+        await storage.push(Email())
+        worker = TestWorker(WorkerBuilder("w").backend(storage).build(send))
+
+        with pytest.raises(ValueError, match="too late") as caught:
+            await worker.run_until_idle()
+
+    assert caught.value is error
+    assert [one.status for one in worker.ended] == [Status.DONE]
+
+
+@pytest.mark.virtual_time
+async def test_worker_says_so_when_slow_listeners_kept_it_from_hearing() -> None:
+    """A dead task may be among what it was not told: that must not look like success."""
+    storage = MemoryStorage(Email)
+    await storage.push(Email("nobody"))
+
+    async def slow(event: object) -> None:
+        await anyio.sleep(60)
+
+    worker = TestWorker(WorkerBuilder("w").backend(storage).on_event(slow).build(refuse))
+
+    with pytest.raises(WrongState, match=r"worker 'w' ended before its listeners .* slow"):
+        await worker.run_until_idle()
 
 
 @pytest.mark.parametrize(
