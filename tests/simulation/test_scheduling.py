@@ -47,7 +47,7 @@ def test_evicted_tasks_end_in_spite_of_shields() -> None:
                 await trio.sleep_forever()
         finally:
             with trio.CancelScope(shield=True):
-                await trio.sleep(1)
+                await trio.sleep(0.5)
             ended.append(trio.current_time())
 
     async def main() -> None:
