@@ -1,48 +1,79 @@
 """
 Measure what layered costs, and print tables.
 
-`python -m benchmarks` runs everything; names, such as `layers sqlite`, choose.
+    python -m benchmarks                  everything
+    python -m benchmarks peers layers     questions whose names start so
+    python -m benchmarks --write          and keep the results, for the documentation
+    python -m benchmarks --docs           write the documentation from what was kept
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import sqlite3
+import argparse
 import sys
+from collections.abc import Iterator
 from importlib import import_module
-from importlib.metadata import version
 
 import anyio
+import attrs
 
-from benchmarks.table import table
+from benchmarks import page, results
+from benchmarks.table import Table, text
 
-NAMES = ("layers", "parts", "middleware", "injection", "memory", "sqlite", "latency", "imports")
+NAMES = (
+    "peers_memory",
+    "peers_sqlite",
+    "peers_depth",
+    "peers_imports",
+    "memory",
+    "sqlite",
+    "latency",
+    "layers",
+    "parts",
+    "depth",
+    "injection",
+    "imports",
+)
+TABLES = [*NAMES[:1], "peers_sqlite_push", *NAMES[1:]]
+"""The names of all tables: one question has two."""
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run what was chosen; answer the exit status."""
-    if unknown := [name for name in names if name not in NAMES]:
-        print(f"no benchmark {unknown[0]!r}; there are {', '.join(NAMES)}", file=sys.stderr)
-        return 2
-    print(machine(), end="\n\n")
-    for loop in ("asyncio", "trio"):  # asyncio while trio is not yet loaded, as in most programs
-        for name in names or NAMES:
-            benchmark = import_module(f"benchmarks.{name}")
-            if loop in benchmark.LOOPS:
-                lines = anyio.run(benchmark.measure, backend=loop)
-                print(table(f"{name} ({loop})", lines), flush=True)
+    parser = argparse.ArgumentParser("benchmarks", description="Measure what layered costs.")
+    parser.add_argument("names", nargs="*", help=f"starts of {', '.join(NAMES)}; default all")
+    parser.add_argument("--write", action="store_true", help="keep the results, and write the docs")
+    parser.add_argument("--docs", action="store_true", help="measure nothing, only write the docs")
+    chosen = parser.parse_args(arguments)
+    if chosen.docs:
+        page.write(results.load())
+        return 0
+    for name in chosen.names:
+        if not any(each.startswith(name) for each in NAMES):
+            parser.error(f"no benchmark {name!r}; there are {', '.join(NAMES)}")
+    print(*results.machine().values(), sep="\n", end="\n\n")
+    tables = []
+    for table in _measured(
+        [each for each in NAMES if each.startswith(tuple(chosen.names or ("",)))]
+    ):
+        print(text(table), flush=True)
+        tables.append(table)
+    if chosen.write:
+        page.write(results.save(tables, TABLES))
     return 0
 
 
-def machine() -> str:
-    """Say where the figures come from."""
-    parts = [f"{name} {version(name)}" for name in ("anyio", "trio", "msgspec")]
-    return (
-        f"{platform.python_implementation()} {platform.python_version()}, {', '.join(parts)}, "
-        f"SQLite {sqlite3.sqlite_version}; {platform.system()} {platform.machine()}, "
-        f"{os.cpu_count()} cores"
-    )
+def _measured(names: list[str]) -> Iterator[Table]:
+    for loop in (
+        "",
+        "asyncio",
+        "trio",
+    ):  # asyncio while trio is not yet loaded, as in most programs
+        for name in names:
+            question = import_module(f"benchmarks.{name}")
+            if loop in question.LOOPS:
+                for table in anyio.run(question.measure, backend=loop or "asyncio"):
+                    yield attrs.evolve(table, loop=loop)
 
 
 if __name__ == "__main__":

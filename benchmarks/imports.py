@@ -11,9 +11,9 @@ import sys
 from time import perf_counter
 
 from benchmarks.rounds import Case, fastest
-from benchmarks.table import Line
+from benchmarks.table import Line, Table
 
-LOOPS = ("asyncio",)  # no loop has a part in it
+LOOPS = ("",)  # no loop has a part in it
 ROUNDS = 10
 OTHERS = (
     "import anyio.from_thread, anyio.to_thread, attrs, msgspec, tenacity, typing_extensions, "
@@ -21,7 +21,7 @@ OTHERS = (
 )
 
 
-async def measure() -> list[Line]:
+async def measure() -> list[Table]:
     """Compare with an empty start."""
     programs = {
         "an empty start": "",
@@ -33,23 +33,25 @@ async def measure() -> list[Line]:
     best = await fastest({name: _started(text) for name, text in programs.items()}, ROUNDS)
     start, *names = programs
     floor = best["what layered needs of others"] - best[start]
-    return [
+    lines = [
         Line(start, best[start]),
         *(
             Line(name, best[name] - best[start], floor if "layered" in programs[name] else None)
             for name in names
         ),
     ]
+    return [Table("imports", "An import, less the start of the interpreter", lines)]
 
 
 def _started(program: str) -> Case:
     async def one() -> float:
-        return _seconds(program)
+        return seconds(program)
 
     return one
 
 
-def _seconds(program: str) -> float:
+def seconds(program: str, python: str = sys.executable) -> float:
+    """Answer how long it takes in a new process, of the interpreter *python*."""
     start = perf_counter()
-    subprocess.run([sys.executable, "-c", program], check=True)  # noqa: S603 - our own text
+    subprocess.run([python, "-c", program], check=True)  # noqa: S603 - our own text
     return perf_counter() - start

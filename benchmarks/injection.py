@@ -9,11 +9,11 @@ from typing import Any
 from benchmarks.dispatch import handled, make_lease
 from benchmarks.mail import MAIL, Mail, State
 from benchmarks.rounds import Case, fastest
-from benchmarks.table import Line
+from benchmarks.table import Line, Table
 from layered import Attempt, Data, Task, TaskId
 from layered.task import Run
 
-LOOPS = ("asyncio",)  # no loop has a part in it
+LOOPS = ("",)  # no loop has a part in it
 ROUNDS = 200
 CALLS = 2000
 
@@ -40,7 +40,7 @@ async def mixed_by_hand(task: Task[Any]) -> None:
     return await mixed(task.args, STATE, run.attempt, run.record.id)
 
 
-async def measure() -> list[Line]:
+async def measure() -> list[Table]:
     """Compare the two, twice."""
     cases = {
         "lasting by hand": _calls(lasting_by_hand),
@@ -56,7 +56,7 @@ async def measure() -> list[Line]:
             Line(f"{values}, written by hand", floor),
             Line(f"{values}, injected", best[name], floor, times=1.3),
         ]
-    return lines
+    return [Table("injection", "A call with injected parameters, beside one by hand", lines)]
 
 
 def _calls(call: Callable[[Task[Any]], Awaitable[object]]) -> Case:

@@ -14,7 +14,7 @@ import anyio
 from benchmarks import mail
 from benchmarks.dispatch import CONCURRENCY, Dispatch, handled
 from benchmarks.rounds import fastest
-from benchmarks.table import Line
+from benchmarks.table import Line, Table
 from layered import (
     CatchLayer,
     ConcurrencyLimitLayer,
@@ -37,7 +37,7 @@ OUTSIDE: Sequence[LayerLike] = (
 INSIDE: Sequence[LayerLike] = (TimeoutLayer(30.0),)
 
 
-async def measure() -> list[Line]:
+async def measure() -> list[Table]:
     """Compare handlers that never and that once suspend, with and without layers."""
     async with anyio.create_task_group() as crew:
 
@@ -63,4 +63,4 @@ async def measure() -> list[Line]:
             Line("  (a) tracing off, limit, catch, retry, data, deadline", a, floor, times=2.2),
             Line("  (b) the same with a timeout per attempt", b, floor, times=12),
         ]
-    return lines
+    return [Table("layers", "A task, bare and with layers around its handler", lines)]

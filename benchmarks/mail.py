@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import attrs
 from anyio.lowlevel import checkpoint
 
-from layered import Data, Task
+from layered import Data, Middleware, Task
+
+R = TypeVar("R")
 
 
 @attrs.frozen
@@ -17,11 +21,20 @@ class Mail:
     subject: str
 
 
-MAIL = Mail(1, "ada.lovelace@example.org", "What the engine can do, and what it cannot")
+SUBJECT = "What the engine can do, and what it cannot"
+MAIL = Mail(1, "ada.lovelace@example.org", SUBJECT)
 
 
 class State:
     """What a worker provides to its handlers."""
+
+
+class Nothing(Middleware[Task[Mail], R]):
+    """The simplest middleware that a user writes."""
+
+    async def call(self, request: Task[Mail], /) -> R:
+        """Call the inner service."""
+        return await self.inner.call(request)
 
 
 async def never(task: Task[Mail]) -> None:

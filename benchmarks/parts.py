@@ -19,7 +19,7 @@ from benchmarks import mail
 from benchmarks.dispatch import Dispatch, handled
 from benchmarks.layers import INSIDE, OUTSIDE
 from benchmarks.rounds import Case, fastest
-from benchmarks.table import Line
+from benchmarks.table import Line, Table
 from layered import service_fn
 from layered.service.clock import loop_clock, scope_class
 
@@ -29,7 +29,7 @@ CALLS = 1000
 MANY = 3
 
 
-async def measure() -> list[Line]:
+async def measure() -> list[Table]:
     """Measure the parts, in one run with the whole."""
     async with anyio.create_task_group() as crew:
         bare = service_fn(mail.never)
@@ -47,7 +47,7 @@ async def measure() -> list[Line]:
         best = await fastest({**cases, **layers, **_pieces()}, ROUNDS)
         crew.cancel_scope.cancel()
     floor = best["bare"]
-    return [
+    lines = [
         Line("the whole of (b), handler never suspends", best["whole"]),
         Line("  dispatch of the bare handler", floor),
         Line("  compiled call with one value", best["compiled"] - floor),
@@ -55,6 +55,7 @@ async def measure() -> list[Line]:
         *(Line(f"  {name}", (best[name] - floor) / MANY) for name in layers),
         *(Line(f"    {name}", best[name] - best["a bare loop"]) for name in _pieces()),
     ]
+    return [Table("parts", "Which part of the stack takes how long", lines)]
 
 
 def _pieces() -> dict[str, Case]:
