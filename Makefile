@@ -9,7 +9,8 @@ BIN := .venv/bin
 PINS := .ci/constraints.txt
 READY := .venv/ready
 
-.PHONY: demo test check bench covered coverage faults soak simulate plans clean format project lint imports types spelling slots wheel house
+.PHONY: demo test covered coverage faults soak simulate plans check bench clean format project \
+	lint imports types spelling slots wheel house
 
 demo: $(READY)
 	$(BIN)/python -m examples.email_worker
@@ -38,7 +39,7 @@ soak: $(READY)
 
 # Seeds that nobody has tried; ARGS='--seed 123' shows one.
 simulate: $(READY)
-	$(BIN)/python -m tests.simulation $(ARGS)
+	$(BIN)/python -m tests.simulation $(or $(ARGS),--seeds 10000)
 
 # What SQLite's statements cost among a million tasks, in steps of its machine.
 plans: $(READY)
