@@ -148,9 +148,9 @@ async def test_call_refuses_options_that_it_would_not_obey() -> None:
     async def send(email: Email, attempt: Attempt) -> int:
         return attempt
 
-    misspelt: Any = {"atempt": 2}
+    misspelt: Any = {"tries": 2}
 
-    with pytest.raises(TypeError, match="atempt"):
+    with pytest.raises(TypeError, match="tries"):
         await call(send, Email(), **misspelt)
     with pytest.raises(TypeError, match=r"'attempt' and 'task'.*make_task\(args, attempt=2\)"):
         await call(send, Email(), task=make_task(Email()), attempt=2)
