@@ -1,0 +1,119 @@
+"""
+Random operations on each backend, beside the memory backend and beside paper.
+
+The memory backend is the model: the same operations at the same times must
+give the same answers and leave the same tasks. What both get wrong, the
+paper finds: see `tests.conformance.paper`.
+
+``--hypothesis-profile=long`` plays many more.
+"""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from layered.backend import Answer, Claimant, Claimed, Reaped, Release
+from layered.backends.memory import book
+from layered.backends.memory.book import Book
+from layered.backends.memory.rows import Row
+from layered.backends.sqlite import lease
+from layered.task import Fence
+from tests.conformance.machine import Machine
+from tests.conformance.storages import BACKENDS
+
+PROFILE = settings.get_profile("layered") if settings.default is None else settings.default
+MANY = settings(PROFILE, max_examples=PROFILE.max_examples // 2, stateful_step_count=40)
+"""Half of what the profile says: each example has as many steps, on two backends."""
+
+
+class NoChance:
+    """Stands for `random`: a delay by chance is no model's."""
+
+    randrange = staticmethod(lambda _: 0)
+    uniform = staticmethod(lambda low, _: low)
+
+
+@pytest.fixture(autouse=True)
+def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have reaped tasks come back at once."""
+    for module in (book, lease):
+        monkeypatch.setattr(module, "random", NoChance)
+
+
+def play(backend: str, how: settings) -> None:
+    """Run the machine on a backend."""
+    run_state_machine_as_test(type("Machine", (Machine,), {"name": backend}), settings=how)
+
+
+@pytest.mark.timeout(0)  # as long as the profile says
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "memory"])
+def test_backend_does_what_memory_and_paper_say(backend: str) -> None:
+    """Whatever is done, in any order, at any time: the same answers and the same tasks."""
+    play(backend, MANY)
+
+
+class FencedByState(Book):
+    """Takes a write from anybody while the task runs."""
+
+    def _fenced(self, fence: Fence) -> Row | None:
+        return self._running.get(fence.id)
+
+
+class EpochGivenBack(Book):
+    """Counts a run that was released as never begun."""
+
+    def release(self, item: Release, now: int) -> Answer:
+        if row := self._fenced(item.fence):
+            row.epoch -= 1
+            item = item._replace(fence=item.fence._replace(epoch=row.epoch))
+        return super().release(item, now)
+
+
+class ClaimsEarly(Book):
+    """Claims what is due within a second."""
+
+    def claim(
+        self, claimant: Claimant, wanted: Mapping[str, int], most: int, now: int, mono: float
+    ) -> Claimed:
+        return super().claim(claimant, wanted, most, now + 1_000_000, mono)
+
+
+class ReapsTheLiving(Book):
+    """Takes tasks from workers a minute before their leases end."""
+
+    def reap(self, limit: int, now: int, mono: float) -> list[Reaped]:
+        return super().reap(limit, now, mono + 60.0)
+
+
+class LeavesDone(Book):
+    """Lets a run end that has ended before."""
+
+    def _fenced(self, fence: Fence) -> Row | None:
+        row = self.rows.get(fence.id)
+        return row if row and (row.epoch, row.claim_id) == fence[1:] else None
+
+
+class AlreadyForStale(Book):
+    """Takes another ending of the same run for a repetition."""
+
+    def _refused(self, fence: Fence, operation: str) -> Answer:
+        row = self.rows.get(fence.id)
+        return super()._refused(fence, row.settled[1] if row and row.settled else operation)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [FencedByState, EpochGivenBack, ClaimsEarly, ReapsTheLiving, LeavesDone, AlreadyForStale],
+    ids=lambda wrong: wrong.__name__,
+)
+def test_paper_finds_a_fault_that_both_sides_share(
+    wrong: type[Book], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Comparing memory with memory finds nothing: what is found, the paper found."""
+    monkeypatch.setattr("layered.backends.memory.storage.Book", wrong)
+    same_each_time = settings(MANY, derandomize=True, phases=[Phase.generate], database=None)
+
+    with pytest.raises((AssertionError, KeyError)):
+        play("memory", same_each_time)
