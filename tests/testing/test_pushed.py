@@ -6,7 +6,7 @@ from typing import TypedDict
 import attrs
 import pytest
 
-from layered import Kind, MemoryStorage, SqliteStorage, Storage, WorkerBuilder
+from layered import Kind, Limits, MemoryStorage, SqliteStorage, Storage, WorkerBuilder
 from layered.testing import assert_pushed, pushed
 from tests.conformance.toy_backend import ToyStorage
 
@@ -55,6 +55,22 @@ async def test_pushes_are_found_after_they_have_run(storage: Storage[Email | Sms
         await WorkerBuilder("w").backend(storage).build(work).run(burst=True)
 
         assert await assert_pushed(storage, Email) == [Email("ada")]
+
+
+async def test_what_is_left_of_pruned_tasks_is_not_found() -> None:
+    """Their arguments are gone."""
+
+    async def work(email: Email) -> None: ...
+
+    storage = MemoryStorage(Email, limits=Limits(keep_done=0))
+    ended = await storage.push(Email("ada"))
+    await storage.push(Email("bob"), delay=3600)
+    await WorkerBuilder("w").backend(storage).build(work).run(burst=True)
+
+    await storage.prune(10)
+
+    assert await storage.get(ended.id) is not None
+    assert await pushed(storage, Email) == [Email("bob")]
 
 
 async def test_pushes_are_found_page_by_page(storage: Storage[Email | Sms]) -> None:
@@ -118,8 +134,6 @@ async def test_a_type_that_the_storage_does_not_hold_is_refused() -> None:
 
 async def test_a_storage_that_cannot_list_is_refused() -> None:
     """With the way out."""
-    from layered import Limits
-
     storage = ToyStorage(Email, lambda: 0.0, Limits())
 
     with pytest.raises(TypeError, match=r"cannot list its tasks; give it list_ids\(\)"):

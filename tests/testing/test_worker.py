@@ -187,7 +187,7 @@ async def test_worker_waits_for_future_tasks_when_told_to() -> None:
     async def send(email: Email) -> None:
         sent.append(email.to)
 
-    await storage.push(Email("later"), delay=86400)
+    await storage.push(Email("later"), delay=600)
 
     await TestWorker(WorkerBuilder("w").backend(storage).build(send)).run_until_empty()
 
