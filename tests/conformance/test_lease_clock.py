@@ -13,10 +13,10 @@ from tests.conformance.storages import BACKENDS
 @pytest.mark.parametrize("backend", BACKENDS)
 async def test_a_step_of_the_wall_clock_ends_no_lease(backend: str, tmp_path: Path) -> None:
     """Leases are measured by a clock that nobody sets."""
-    clock = Clock()
+    clock, make = Clock(), BACKENDS[backend](tmp_path)
 
-    async with BACKENDS[backend](tmp_path)(clock, Limits()) as storage:
-        store = Store(storage, clock)
+    async with make(clock, Limits()) as storage:
+        store = Store(storage, clock, make)
         await store.running()
         await clock.advance(1e6)
         reaped = await store.reap()

@@ -23,8 +23,7 @@ from layered.task import Fence
 from tests.conformance.machine import Machine
 from tests.conformance.storages import BACKENDS
 
-PROFILE = settings.get_profile("layered") if settings.default is None else settings.default
-MANY = settings(PROFILE, max_examples=PROFILE.max_examples // 2, stateful_step_count=40)
+MANY = settings(max_examples=settings().max_examples // 2, stateful_step_count=40)
 """Half of what the profile says: each example has as many steps, on two backends."""
 
 

@@ -6,20 +6,18 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from secrets import token_bytes
 from typing import Any, Self
 
 from layered import backend
 from layered.task import Draft, Fence, Lease, Status, from_micros, to_micros
 
+LAST = to_micros(datetime.max.replace(tzinfo=UTC))
 UNSTARTED = (Status.SCHEDULED, Status.RETRY, Status.READY)
 EXPIRED = backend.Failure("expired", "not started in time")
-ENDINGS = {
-    backend.Done: Status.DONE,
-    backend.Cancelled: Status.CANCELLED,
-    backend.Dead: Status.DEAD,
-    backend.Retry: Status.RETRY,
-}
+ENDINGS = (backend.Done, backend.Dead, backend.Cancelled, backend.Retry)
+ENDS = dict(zip(ENDINGS, (Status.DONE, Status.DEAD, Status.CANCELLED, Status.RETRY), strict=True))
 
 
 @dataclass
@@ -162,7 +160,7 @@ class ToyStorage(backend.Storage[Any]):
         """Nothing can be wrong with a dict."""
 
     def _micros(self, delay: float = 0.0) -> int:
-        return int(self._now() * 1e6) + int(delay * 1e6)
+        return min(int(self._now() * 1e6) + int(delay * 1e6), LAST)
 
     def _insert(self, draft: Draft) -> backend.Pushed:
         if row := self._rows.get(draft.id):
@@ -225,7 +223,7 @@ class ToyStorage(backend.Storage[Any]):
         return backend.ALREADY[row.status] if row and same else backend.STALE
 
     def _settle(self, item: backend.Settle) -> backend.Answer:
-        ending, status = item.ending, ENDINGS[type(item.ending)]
+        ending, status = item.ending, ENDS[type(item.ending)]
         row = self._fenced(item.fence)
         if row is None:
             return self._refused(item.fence, status)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from secrets import token_bytes
 
 from layered.backend import (
@@ -36,6 +37,7 @@ from layered.backends.memory.rows import Row
 from layered.task import Draft, Fence, Lease, Status, to_micros
 
 OPERATIONS = {kind: kind.__name__.lower() for kind in (Done, Retry, Dead, Cancelled)}
+LAST = to_micros(datetime.max.replace(tzinfo=UTC))
 UNSTARTED = (Status.READY, Status.SCHEDULED, Status.RETRY)
 
 
@@ -62,7 +64,7 @@ class Book:
         row = self.rows.get(draft.id)
         if row is not None:
             return Pushed(draft.id, row.status)
-        due = now + int(draft.delay * 1e6) if draft.at is None else to_micros(draft.at)
+        due = _after(now, draft.delay) if draft.at is None else to_micros(draft.at)
         row = self.rows[draft.id] = Row(draft, now, due)
         self._index.place(row, Status.READY if due <= now else Status.SCHEDULED)
         if draft.expires_at is not None:
@@ -118,7 +120,7 @@ class Book:
             self._end(row, Status.DEAD, now, ending.failure)
         else:
             row.note(ending.failure)
-            self._back(row, now + int(ending.delay * 1e6), Status.RETRY)
+            self._back(row, _after(now, ending.delay), Status.RETRY)
         return APPLIED[row.status]
 
     def release(self, item: Release, now: int) -> Answer:
@@ -129,7 +131,7 @@ class Book:
         row.attempt = max(row.attempt, item.attempt) - 1
         row.settled = (row.claim_id, "release")
         if item.delay > 0:
-            self._back(row, now + int(item.delay * 1e6), Status.RETRY)
+            self._back(row, _after(now, item.delay), Status.RETRY)
         else:
             self._back(row, row.due, Status.READY)
         return APPLIED[row.status]
@@ -215,6 +217,11 @@ class Book:
         if failure is not None:
             row.note(failure)
         self._ended.add(row)
+
+
+def _after(now: int, seconds: float) -> int:
+    """Answer the instant *seconds* later; the last of the calendar if it is beyond that."""
+    return min(now + int(seconds * 1e6), LAST)
 
 
 def _expired(row: Row, now: int) -> bool:

@@ -4,18 +4,22 @@ from layered.testing.conformance.backend import (  # noqa: F401 - they register 
     claim,
     fence,
     lease,
+    leave,
     order,
     push,
+    race,
+    reap,
     release,
     retention,
     settle,
+    transaction,
     wait,
 )
 from layered.testing.conformance.backend.clock import Clock
+from layered.testing.conformance.backend.store import Copies, Effects, Make
 from layered.testing.conformance.backend.suite import (
-    Make,
     backend_rules as backend_rules,
     check_backend as check_backend,
 )
 
-__all__ = ["Clock", "Make"]
+__all__ = ["Clock", "Copies", "Effects", "Make"]

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import anyio
 
 from layered.backend import Claimant, Release, Retry
 from layered.task import Lease, Status, from_micros
-from layered.testing.conformance.backend.store import FAILURE, ME, Store, draft, ends
+from layered.testing.conformance.backend.store import (
+    FAILURE,
+    LOST,
+    ME,
+    Store,
+    draft,
+    ends,
+    unchanged,
+)
 from layered.testing.conformance.backend.suite import rule
 from layered.testing.conformance.rule import equal, true
 
@@ -152,3 +161,58 @@ async def concurrent_claimers_share_the_tasks(store: Store) -> None:
 
     equal(len(taken), 200, "the number of runs")
     equal(len({lease.id for lease in taken}), 200, "the number of tasks that run")
+
+
+@rule()
+async def names_and_queues_are_told_apart_exactly(store: Store) -> None:
+    """Case, spaces, wildcards and composed letters make another name, and another queue."""
+    texts = ["a", "A", "a ", "a%", "a*", "aa", "é", "e\u0301"]
+    await store.push(*(draft(name=text) for text in texts))
+    await store.push(*(draft(queue=text) for text in texts))
+
+    by_name = [[one.name for one in await store.claim(names=[text])] for text in texts]
+    queues = [Claimant(text, "me") for text in texts]
+    by_queue = [[one.queue for one in await store.claim(queue)] for queue in queues]
+
+    equal(by_name, [[text] for text in texts], "the names claimed by each name")
+    equal(by_queue, [[text] for text in texts], "the queues claimed from by each queue")
+
+
+@rule()
+async def other_tasks_are_not_touched(store: Store) -> None:
+    """A claim changes nothing of tasks of other names and queues: none is promoted or ended."""
+    past = store.clock.now + timedelta(seconds=1)
+    others = [
+        draft(name="other", delay=1.0),
+        draft(name="other", expires_at=past),
+        draft(queue="elsewhere", delay=1.0),
+        draft(queue="elsewhere", expires_at=past),
+    ]
+    await store.push(draft(), *others)
+    await store.clock.advance(10)
+    before = await store.read_all(*(one.id for one in others))
+
+    await store.lease()
+    now = await store.read_all(*(one.id for one in others))
+
+    for was, found in zip(before, now, strict=True):
+        unchanged(was, found, "a claim of another name or queue")
+
+
+@rule()
+async def a_task_runs_no_more_often_than_max_attempts(store: Store) -> None:
+    """Failures, and workers that are lost, count; runs that were released do not."""
+    lease = await store.running(max_attempts=3, max_lost=9)
+    await store.release(Release(lease.fence, 0.0, 1))
+    lease = await store.lease()
+    await store.settle(ends(lease, Retry(FAILURE, 0.0), 1))
+    lease = await store.lease(LOST)
+    await store.reap()
+    await store.clock.advance(60)
+    lease = await store.lease()
+
+    last = await store.settle(ends(lease, Retry(FAILURE, 0.0), lease.attempt))
+
+    equal((lease.attempt, lease.fence.epoch), (3, 4), "attempt and epoch of the last run")
+    equal(last, ["applied dead"], "the answer to its retry")
+    equal(len(await store.claim()), 0, "the number of tasks claimed after it")

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from layered.backend import Done, Release, Renew, Retry, Settle
-from layered.task import Fence, new_id
-from layered.testing.conformance.backend.store import ENDINGS, FAILURE, LOST, Store, done, unchanged
+from typing import Any
+
+import attrs
+
+from layered.backend import Done, Release, Renew, Retry, Settle, Storage
+from layered.task import Fence, Status, new_id
+from layered.testing.conformance.backend.store import (
+    ENDINGS,
+    FAILURE,
+    LOST,
+    Copies,
+    Store,
+    done,
+    draft,
+    unchanged,
+)
 from layered.testing.conformance.backend.suite import rule
 from layered.testing.conformance.rule import equal
 
@@ -20,6 +33,14 @@ async def refused(store: Store, fence: Fence, what: str) -> None:
     equal(await store.renew(Renew(fence, 9)), ["stale"], f"the answer to a renewal {what}")
 
     unchanged(before, await store.read(fence.id), f"writes {what}")
+
+
+async def copied(store: Store) -> Storage[Any] | None:
+    """Copy the store as it is now; `None` if its maker cannot."""
+    make = store.make
+    if not isinstance(make, Copies):
+        return None
+    return await make.copy(store.storage, store.clock, store.storage.limits)
 
 
 @rule()
@@ -147,3 +168,85 @@ async def the_same_release_again_is_known(store: Store) -> None:
     equal(again, ["already ready"], "the answer to the second release")
     equal(await store.settle(done(lease)), ["stale"], "the answer to a settle after a release")
     equal((await store.read(lease.id)).attempt, 0, "the attempts")
+
+
+@rule()
+async def an_earlier_settle_is_stale_once_a_later_run_has_settled(store: Store) -> None:
+    """Only the last settle of a task is known as applied; those before it are history."""
+    first = Settle((await store.running()).fence, Retry(FAILURE, 0.0), 1)
+    await store.settle(first)
+    second = Settle((await store.lease()).fence, Retry(FAILURE, 0.0), 2)
+    await store.settle(second)
+
+    answers = await store.settle(first, second)
+
+    equal(answers, ["stale", "already retry"], "the answers to both settles again")
+
+
+@rule()
+async def one_stale_release_does_not_abort_a_batch(store: Store) -> None:
+    """Each release of a batch is answered for itself, in order."""
+    await store.push(*(draft() for _ in range(4)))
+    one, two, three, four = [Release(lease.fence, 0.0, 1) for lease in await store.claim()]
+    await store.release(three)
+    stale = two._replace(fence=two.fence._replace(epoch=7))
+
+    answers = await store.release(four, stale, three, one, one)
+
+    wanted = ["applied ready", "stale", "already ready", "applied ready", "already ready"]
+    equal(answers, wanted, "the answers")
+    records = await store.read_all(two.fence.id, four.fence.id)
+    states = [record.status for record in records]
+    equal(states, [Status.RUNNING, Status.READY], "the states of the stale and of the first item")
+
+
+@rule()
+async def a_result_is_never_written_over(store: Store) -> None:
+    """The first result stays, whatever a repeated settle brings, alone or in a batch."""
+    await store.push(draft(), draft())
+    leases = await store.claim()
+    await store.settle(*(done(lease, b"first") for lease in leases))
+
+    await store.settle(done(leases[0], b"second"))
+    await store.settle(*(done(lease, None) for lease in leases))
+
+    records = await store.read_all(*(lease.id for lease in leases))
+    equal([record.result for record in records], [b"first"] * 2, "the results")
+
+
+@rule()
+async def a_store_that_lost_a_claim_refuses_its_run(store: Store) -> None:
+    """
+    The store forgets a claim, as after a failover, and gives the same epoch again.
+
+    Only the claim id tells the two runs apart; what the first one says is refused.
+    """
+    await store.push(draft())
+    copy = await copied(store)
+    if copy is None:
+        return
+    forgotten = await store.lease()
+
+    async with copy as storage:
+        rolled_back = attrs.evolve(store, storage=storage)
+        lease = await rolled_back.lease()
+
+        equal(lease.fence.epoch, forgotten.fence.epoch, "the epoch of the second claim")
+        await refused(rolled_back, forgotten.fence, "by the run of a claim that the store lost")
+        answers = await rolled_back.settle(done(lease))
+    equal(answers, ["applied done"], "the answer to the run that the store knows")
+
+
+@rule()
+async def a_store_that_lost_a_settle_takes_it_again(store: Store) -> None:
+    """The run is still known there: its settle, sent again, is applied."""
+    lease = await store.running()
+    copy = await copied(store)
+    if copy is None:
+        return
+    await store.settle(done(lease))
+
+    async with copy as storage:
+        answers = await attrs.evolve(store, storage=storage).settle(done(lease))
+
+    equal(answers, ["applied done"], "the answer to the settle that the store lost")

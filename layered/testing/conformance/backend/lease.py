@@ -1,23 +1,21 @@
-"""Rules of renew and reap: what becomes of leases."""
+"""Rules of leases and of renew."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+import anyio
+import anyio.to_thread
 
-from layered.backend import Claimant, Reaped, Renew
+from layered.backend import Claimant, Renew
 from layered.task import Status
-from layered.testing.conformance.backend.store import LOST, ME, Store, done, draft
+from layered.testing.conformance.backend.store import (
+    LOST,
+    Store,
+    done,
+    draft,
+    unchanged,
+)
 from layered.testing.conformance.backend.suite import rule
-from layered.testing.conformance.rule import equal, true
-
-
-async def lose(store: Store) -> Reaped:
-    """Claim the one task, lose it, and move the clock on to where it is due again."""
-    await store.lease(LOST)
-    reaped = await store.reap()
-    equal(len(reaped), 1, "the number of tasks reaped")
-    await store.clock.advance(60)
-    return reaped[0]
+from layered.testing.conformance.rule import equal
 
 
 @rule()
@@ -27,27 +25,6 @@ async def a_live_lease_is_not_reaped(store: Store) -> None:
 
     equal(await store.reap(), [], "what was reaped")
     equal((await store.read(lease.id)).status, Status.RUNNING, "the state")
-
-
-@rule()
-async def a_lost_task_comes_back(store: Store) -> None:
-    """A task whose worker is lost is retried soon, and keeps who lost it."""
-    lease = await store.running(LOST, payload=b"input")
-
-    reaped = await store.reap()
-    record = await store.read(lease.id)
-    delay = record.due_at - store.clock.now
-    await store.clock.advance(60)
-    again = await store.lease()
-
-    equal(reaped, [Reaped(lease.id, "a", Status.RETRY)], "what was reaped")
-    row = (record.status, record.lost, record.payload)
-    equal(row, (Status.RETRY, 1, b"input"), "state, lost and payload")
-    true(timedelta() <= delay <= timedelta(seconds=30), "it comes back within 30 s")
-    equal([failure.type for failure in record.errors], ["worker_lost"], "the types of its errors")
-    true("lost" in record.errors[0].message, "the error names the owner, 'lost'")
-    run = (again.attempt, again.lost, again.fence.epoch)
-    equal(run, (2, 1, 2), "attempt, lost and epoch of the next run")
 
 
 @rule()
@@ -118,49 +95,42 @@ async def renewals_are_answered_in_order(store: Store) -> None:
 
 
 @rule()
-async def a_task_that_loses_its_workers_is_dead(store: Store) -> None:
-    """At `max_lost` lost workers a task is dead, with payload and the last worker's name."""
-    one = draft(payload=b"poison", max_lost=2)
-    await store.push(one)
+async def a_run_past_its_limit_may_still_be_settled(store: Store) -> None:
+    """Only renewals are refused then: until it is reaped, the fence alone decides."""
+    lease = await store.running(Claimant("default", "me", lease=0.0, max_run=-1.0))
 
-    states = [(await lose(store)).status for _ in range(2)]
-    record = await store.read(one.id)
-
-    equal(states, [Status.RETRY, Status.DEAD], "the states after each loss")
-    row = (record.status, record.payload, record.lost)
-    equal(row, (Status.DEAD, b"poison", 2), "state, payload and lost")
-    types = [failure.type for failure in record.errors]
-    equal(types, ["worker_lost", "worker_lost"], "the types of its errors")
-    true(record.finished_at is not None, "it has an end")
-    equal(len(await store.claim()), 0, "the number of tasks claimed after it")
+    equal(await store.renew(Renew(lease.fence, 1)), ["stale"], "the answer to a renewal")
+    equal(await store.settle(done(lease)), ["applied done"], "the answer to the settle")
 
 
 @rule()
-async def a_lost_run_counts_for_max_attempts(store: Store) -> None:
-    """A task that may run once is dead when its worker is lost."""
-    await store.push(draft(max_attempts=1))
+async def a_refused_renewal_changes_nothing(store: Store) -> None:
+    """Neither lease nor attempts: a run past its limit is reaped with what was charged."""
+    lease = await store.running(Claimant("default", "me", lease=0.0, max_run=-1.0))
+    before = await store.read(lease.id)
 
-    equal((await lose(store)).status, Status.DEAD, "the state after the loss")
+    await store.renew(Renew(lease.fence, 9))
 
-
-@rule()
-async def reaping_goes_on_where_it_stopped(store: Store) -> None:
-    """No more than the limit at a time, and none is left out or taken twice."""
-    await store.push(*(draft() for _ in range(7)))
-    leases = await store.claim(LOST)
-
-    turns = [await store.reap(3) for _ in range(4)]
-
-    equal([len(turn) for turn in turns], [3, 3, 1, 0], "the numbers reaped in turns of 3")
-    reaped = {each.id for turn in turns for each in turn}
-    equal(reaped, {lease.id for lease in leases}, "what was reaped")
+    unchanged(before, await store.read(lease.id), "a refused renewal")
+    equal([each.id for each in await store.reap()], [lease.id], "what was reaped")
 
 
 @rule()
-async def tasks_that_are_not_lost_do_not_hide_others(store: Store) -> None:
-    """Running tasks with live leases never stand before overdue ones."""
-    await store.push(*(draft() for _ in range(20)))
-    await store.claim(ME, 19)
-    lost = await store.lease(LOST)
+async def a_keeper_renews_from_a_thread_of_its_own(store: Store) -> None:
+    """What `keeper` gives works in another thread and event loop, beside the storage."""
+    storage = store.storage
+    if not storage.threaded_keeper:
+        return
+    lease = await store.running(LOST)
+    items = [Renew(lease.fence, 4), Renew(lease.fence._replace(epoch=9), 4)]
 
-    equal([each.id for each in await store.reap(1)], [lost.id], "what was reaped")
+    async def keep() -> list[str]:
+        async with storage.keeper() as keeper:
+            return [answer.value for answer in await keeper.renew(items, 1000.0)]
+
+    answers = await anyio.to_thread.run_sync(anyio.run, keep)
+
+    equal(answers, ["ok", "stale"], "the keeper's answers")
+    equal(len(await store.reap()), 0, "the number of tasks reaped after it")
+    equal((await store.read(lease.id)).attempt, 4, "the attempt")
+    equal(await store.settle(done(lease)), ["applied done"], "the answer to the settle")

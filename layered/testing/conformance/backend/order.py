@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from layered.backend import Release, Retry
 from layered.task import Lease, Status
-from layered.testing.conformance.backend.store import Store, draft
+from layered.testing.conformance.backend.store import FAILURE, Store, done, draft, ends
 from layered.testing.conformance.backend.suite import rule
 from layered.testing.conformance.rule import equal, true
 
@@ -97,3 +98,68 @@ async def a_claim_says_more_while_due_tasks_wait_to_be_promoted(store: Store) ->
             break
 
     equal(found, [fine.id], "what was claimed until nothing was left")
+
+
+@rule()
+async def a_promoted_task_stands_by_its_rank(store: Store) -> None:
+    """What has become due goes among the ready ones by priority and due time."""
+    low, high = draft(priority=0, delay=1.0), draft(priority=9, delay=3.0)
+    early, ready = draft(at=store.clock.now - timedelta(seconds=1)), draft()
+    middle = draft(delay=2.0)
+    await store.push(low, high, ready, middle, early)
+    await store.clock.advance(5)
+
+    order = [lease.id for lease in await store.claim()]
+
+    equal(order, [one.id for one in (high, early, ready, middle, low)], "the order of the claim")
+
+
+@rule()
+async def a_retried_task_keeps_its_priority(store: Store) -> None:
+    """A task that comes back, from a failure or a release, goes by its priority and due time."""
+    first, second = draft(priority=9), draft(priority=9)
+    await store.push(first, second, draft())
+    one, two = await store.claim(most=2)
+    await store.settle(ends(one, Retry(FAILURE, 1.0)))
+    await store.release(Release(two.fence, 0.0, 1))
+    await store.clock.advance(5)
+
+    order = [lease.id for lease in await store.claim(most=2)]
+
+    equal(order, [second.id, first.id], "the order of the claim")
+
+
+@rule()
+async def an_expired_retry_does_not_run_again(store: Store) -> None:
+    """`expires_at` is an end for tasks that come back, too; it keeps their errors."""
+    soon = store.clock.now + timedelta(seconds=10)
+    failed, released = draft(expires_at=soon), draft(name="b", expires_at=soon)
+    await store.push(failed, released)
+    one, two = await store.claim()
+    await store.settle(ends(one, Retry(FAILURE, 5.0)))
+    await store.release(Release(two.fence, 0.0, 1))
+    await store.clock.advance(10)
+
+    claimed = await store.claim()
+    records = await store.read_all(failed.id, released.id)
+
+    equal(len(claimed), 0, "the number of tasks claimed")
+    equal([record.status for record in records], [Status.DEAD] * 2, "the states")
+    types = [failure.type for failure in records[0].errors]
+    equal(types, [FAILURE.type, "expired"], "the types of the errors of the failed one")
+
+
+@rule()
+async def a_task_expires_at_its_instant(store: Store) -> None:
+    """Until then it starts, from then on it does not; one that runs goes on."""
+    one, two = (draft(expires_at=store.clock.now + timedelta(seconds=10)) for _ in range(2))
+    await store.push(one, two)
+
+    await store.clock.advance(9.75)
+    before = await store.claim(most=1)
+    await store.clock.advance(0.25)
+    after = await store.claim()
+
+    equal([lease.id for lease in before], [one.id], "what was claimed before the instant")
+    equal(len(after), 0, "the number of tasks claimed at the instant")
+    equal(await store.settle(done(before[0])), ["applied done"], "the answer of the one that ran")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import anyio
 
-from layered.backend import Pushed
+from layered.backend import Claimant, Pushed, Retry
 from layered.task import Status, from_micros, new_id
-from layered.testing.conformance.backend.store import ENDINGS, ME, Store, done, draft, ends
+from layered.testing.conformance.backend.store import (
+    ENDINGS,
+    FAILURE,
+    ME,
+    Store,
+    done,
+    draft,
+    ends,
+)
 from layered.testing.conformance.backend.suite import rule
 from layered.testing.conformance.rule import equal, true
 
@@ -188,3 +196,71 @@ async def a_pushed_task_ends_once_done(store: Store) -> None:
 
     equal(answers, ["applied done"], "the answer")
     equal((record.status, record.payload, record.result), (Status.DONE, b"in", b"out"), "the task")
+
+
+@rule()
+async def bytes_come_back_as_they_were(store: Store) -> None:
+    """A backend never looks into payload or result: any bytes, none, and many come back."""
+    for hostile in (
+        b"",
+        bytes(range(256)),
+        b"\x00",
+        b"'; --",
+        b'{"a": NaN',
+        b"\xed\xa0\x80" * 40_000,
+    ):
+        lease = await store.running(payload=hostile)
+        await store.settle(done(lease, hostile))
+        record = await store.read(lease.id)
+
+        what = f"of {len(hostile)} bytes that begin with {hostile[:4]!r}"
+        true(lease.payload == hostile, f"a lease has the payload {what}")
+        true(record.payload == hostile, f"a record has the payload {what}")
+        true(record.result == hostile, f"a record has the result {what}")
+
+
+@rule()
+async def text_comes_back_as_it_was(store: Store) -> None:
+    """Metadata, queue, name and codec are text of any script, quotes and wildcards included."""
+    hostile = "'; DROP TABLE task; -- \"%_*[a]?\\ é e\u0301 \N{SNOWMAN} \U0001f600 {}:"
+    await store.push(draft(queue=hostile, name=hostile, codec=hostile, metadata={hostile: hostile}))
+
+    leases = await store.claim(Claimant(hostile, hostile), names=[hostile])
+    equal(len(leases), 1, "the number of tasks claimed")
+    record = await store.read(leases[0].id)
+
+    for one in (leases[0], record):
+        texts = {one.queue, one.name, one.codec, *one.metadata, *one.metadata.values()}
+        equal(texts, {hostile}, "the texts")
+    equal(record.owner, hostile, "the owner")
+
+
+@rule()
+async def a_time_beyond_the_calendar_is_its_end(store: Store) -> None:
+    """A task may be due in the year 9999, and never when its delay goes beyond that."""
+    last = datetime.max.replace(tzinfo=UTC)
+    at_last, later = draft(at=last, expires_at=last), draft(delay=1e12)
+    lease = await store.running()
+
+    await store.push(at_last, later)
+    answers = await store.settle(ends(lease, Retry(FAILURE, 1e12)))
+    records = await store.read_all(at_last.id, later.id, lease.id)
+
+    equal(answers, ["applied retry"], "the answer to a retry in 30,000 years")
+    equal([record.due_at for record in records], [last] * 3, "the due times")
+
+
+@rule()
+async def an_id_may_be_pushed_again_when_it_is_gone(store: Store) -> None:
+    """A fence of the first task is worth nothing for the second."""
+    lease = await store.running()
+    await store.settle(done(lease))
+    await store.clock.advance(store.storage.limits.keep_done)
+    await store.storage.prune(10)
+    await store.storage.prune(10)
+
+    answers = await store.push(draft()._replace(id=lease.id))
+
+    equal(answers, [Pushed(lease.id)], "the answer to the push")
+    equal((await store.lease()).attempt, 1, "the attempt of its first run")
+    equal(await store.settle(done(lease)), ["stale"], "the answer to a settle of the first task")

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from layered.backend import Dead, Limits, Pushed
+from layered.backend import Dead, Limits, Lists, Pushed, Retry
 from layered.task import Status
-from layered.testing.conformance.backend.store import FAILURE, Store, done, draft, ends
+from layered.testing.conformance.backend.store import (
+    ENDINGS,
+    FAILURE,
+    Store,
+    done,
+    draft,
+    ends,
+)
 from layered.testing.conformance.backend.suite import rule
 from layered.testing.conformance.rule import equal, true
+
+PAGE = 2
+"""Ids of one page."""
 
 
 async def prune_all(store: Store) -> None:
@@ -122,3 +132,69 @@ async def names_are_those_with_ready_tasks(store: Store) -> None:
 async def a_good_store_passes_its_check(store: Store) -> None:
     """Nothing is wrong with a storage that was just opened."""
     await store.storage.check()
+
+
+@rule()
+async def counts_move_with_the_tasks(store: Store) -> None:
+    """A task counts once, in the state that it is in."""
+    one = draft(delay=5.0)
+    await store.push(one)
+    seen = [await store.storage.counts("default")]
+    await store.clock.advance(5)
+    lease = await store.lease()
+    seen.append(await store.storage.counts("default"))
+    await store.settle(ends(lease, Retry(FAILURE, 5.0)))
+    seen.append(await store.storage.counts("default"))
+
+    states = (Status.SCHEDULED, Status.RUNNING, Status.RETRY)
+    equal(seen, [{"a": {state: 1}} for state in states], "the counts after push, claim and retry")
+
+
+@rule(Limits(keep_done=10.0, keep_dead=20.0, tombstone=0.0))
+async def cancelled_tasks_are_kept_as_long_as_done_ones(store: Store) -> None:
+    """Only dead ones, that somebody may want to look at, are kept longer."""
+    leases = {name: await store.running() for name in ENDINGS if name != "retry"}
+    for name, lease in leases.items():
+        await store.settle(ends(lease, ENDINGS[name]))
+    await store.clock.advance(10)
+
+    await prune_all(store)
+    records = await store.storage.fetch([lease.id for lease in leases.values()])
+
+    left = [record.status.label for record in records if record is not None]
+    equal(left, ["dead"], "what is left after keep_done")
+
+
+@rule(Limits(keep_done=0.0, keep_dead=0.0, tombstone=600.0))
+async def a_tombstone_holds_no_errors(store: Store) -> None:
+    """Of a dead task, too, only who it was and how it ended is left; its end is not forgotten."""
+    lease = await store.running(payload=b"large")
+    dead = ends(lease, Dead(FAILURE))
+    await store.settle(dead)
+
+    await prune_all(store)
+    record = await store.read(lease.id)
+
+    equal((record.status, record.payload, list(record.errors)), (Status.DEAD, b"", []), "the task")
+    equal(await store.settle(dead), ["already dead"], "the answer to the same settle")
+    equal(await store.settle(done(lease)), ["stale"], "the answer to another ending")
+
+
+@rule()
+async def ids_are_listed_page_by_page(store: Store) -> None:
+    """Every task of the name and queue once, in the order of ids, whatever its state."""
+    storage = store.storage
+    if not isinstance(storage, Lists):
+        return
+    await store.settle(done(await store.running()))
+    await store.push(*(draft(delay=float(n)) for n in range(4)))
+    await store.push(draft(name="b"), draft(queue="elsewhere"))
+
+    pages = [await storage.list_ids("default", "a", "", PAGE)]
+    while len(pages[-1]) == PAGE:
+        pages.append(await storage.list_ids("default", "a", pages[-1][-1], PAGE))
+    ids = [task_id for page in pages for task_id in page]
+
+    equal([len(page) for page in pages], [2, 2, 1], "the lengths of the pages of 2")
+    equal(ids, sorted(set(ids)), "the ids")
+    equal({record.name for record in await store.read_all(*ids)}, {"a"}, "their names")

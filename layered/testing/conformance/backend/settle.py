@@ -14,7 +14,14 @@ from layered.backend import (
     Settle,
 )
 from layered.task import Status
-from layered.testing.conformance.backend.store import FAILURE, Store, done, draft, ends
+from layered.testing.conformance.backend.store import (
+    ENDINGS,
+    FAILURE,
+    Store,
+    done,
+    draft,
+    ends,
+)
 from layered.testing.conformance.backend.suite import rule
 from layered.testing.conformance.rule import equal
 
@@ -203,3 +210,44 @@ async def a_large_batch_is_settled_in_order(store: Store) -> None:
     equal(answers, ["applied done"] * 300, "the answers")
     wrong = [record.id for record in records if record.result != record.id.encode()]
     equal(wrong, [], "the tasks that have the result of another")
+
+
+@rule()
+async def no_result_is_not_an_empty_result(store: Store) -> None:
+    """`None` and no bytes are told apart."""
+    found = []
+    for result in (None, b""):
+        lease = await store.running()
+        await store.settle(done(lease, result))
+        found.append((await store.read(lease.id)).result)
+
+    equal(found, [None, b""], "the results")
+
+
+@rule()
+async def every_ending_may_be_in_one_batch(store: Store) -> None:
+    """The items of a batch are of any kind, and in any order of ids."""
+    await store.push(*(draft() for _ in range(4)))
+    leases = [*await store.claim()][::-1]
+
+    endings = ENDINGS.values()
+    answers = await store.settle(*map(ends, leases, endings))
+    records = await store.read_all(*(lease.id for lease in leases))
+
+    equal(answers, [f"applied {name}" for name in ENDINGS], "the answers")
+    equal([record.status.label for record in records], [*ENDINGS], "the states")
+
+
+@rule()
+async def a_failed_task_that_ends_well_keeps_its_errors(store: Store) -> None:
+    """What went wrong before can be looked at."""
+    lease = await store.running()
+    await store.settle(ends(lease, Retry(FAILURE, 0.0)))
+    again = await store.lease()
+
+    await store.settle(done(again, b"7"))
+    record = await store.read(lease.id)
+
+    equal((record.status, record.result), (Status.DONE, b"7"), "state and result")
+    equal(list(record.errors), [FAILURE], "the errors")
+    equal((record.attempt, record.owner), (2, "me"), "attempt and owner")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 from typing_extensions import TypedDict, Unpack
@@ -19,6 +19,7 @@ from layered.backend import (
     Done,
     Ending,
     Failure,
+    Limits,
     Pushed,
     Reaped,
     Record,
@@ -31,6 +32,32 @@ from layered.backend import (
 from layered.task import Draft, Lease, new_id
 from layered.testing.conformance.backend.clock import Clock
 from layered.testing.conformance.rule import RuleBroken, equal
+
+Make: TypeAlias = Callable[[Clock, Limits], Storage[Any]]
+"""Makes a new, empty storage that goes by this clock and keeps these limits."""
+
+
+@runtime_checkable
+class Copies(Protocol):
+    """What a maker has besides, if its storages can be copied: for rules of lost commits."""
+
+    async def copy(self, storage: Storage[Any], now: Clock, limits: Limits, /) -> Storage[Any]:
+        """Make a storage that has all that *storage*, which is open, has at this moment."""
+        ...
+
+
+@runtime_checkable
+class Effects(Protocol):
+    """What the maker of `Transactional` storages has besides: a change of the user's own."""
+
+    def effect(self, error: Exception | None, /) -> object:
+        """Make what `settle_in` takes: it stores one effect, and then raises *error*, if any."""
+        ...
+
+    async def effects(self, storage: Storage[Any], /) -> int:
+        """Count the effects that are stored."""
+        ...
+
 
 ME = Claimant("default", "me")
 LOST = Claimant("default", "lost", lease=0.0)
@@ -102,10 +129,11 @@ def raises(kind: type[Exception], what: str) -> Iterator[None]:
 
 @attrs.frozen
 class Store:
-    """A new storage under test, and the clock that it goes by."""
+    """A new storage under test, the clock that it goes by, and its maker."""
 
     storage: Storage[Any]
     clock: Clock
+    make: Make
 
     async def push(self, *drafts: Draft) -> Sequence[Pushed]:
         """Insert tasks, in one call."""

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from layered.backend import Limits, Storage
+from layered.backend import Limits
 from layered.testing.conformance.backend.clock import Clock
-from layered.testing.conformance.backend.store import Store
+from layered.testing.conformance.backend.store import Make, Store
 from layered.testing.conformance.rule import Suite
-
-Make: TypeAlias = Callable[[Clock, Limits], Storage[Any]]
-"""Makes a new, empty storage that goes by this clock and keeps these limits."""
 
 OnStore: TypeAlias = Callable[[Store], Awaitable[None]]
 OnMake: TypeAlias = Callable[[Make], Awaitable[None]]
@@ -50,7 +47,7 @@ async def opened(make: Make, limits: Limits) -> AsyncIterator[Store]:
     clock = Clock()
     async with make(clock, limits) as storage:
         await clock.advance(0.0)
-        yield Store(storage, clock)
+        yield Store(storage, clock, make)
 
 
 def rule(limits: Limits | None = None) -> Callable[[OnStore], OnMake]:
