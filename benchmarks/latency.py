@@ -112,10 +112,10 @@ def _lines(name: str, best: Mapping[str, Sequence[float]]) -> list[Line]:
     ours, floor = best[name], best[f"{name}, by hand"]
     late = SAMPLES * 99 // 100
     return [
-        Line(f"{name}, p50, by hand", _median(floor), whose="floor"),
-        Line(f"{name}, p50", _median(ours), _median(floor), times=GOAL, whose="ours"),
-        Line(f"{name}, p99, by hand", floor[late]),
-        Line(f"{name}, p99", ours[late], floor[late]),
+        Line(f"by hand, {name}, p50", _median(floor), whose="floor"),
+        Line(f"layered, {name}, p50", _median(ours), _median(floor), times=GOAL, whose="ours"),
+        Line(f"by hand, {name}, p99", floor[late]),
+        Line(f"layered, {name}, p99", ours[late], floor[late]),
     ]
 
 

@@ -50,7 +50,7 @@ CONTENDERS = (
             "",
             ("ours", f"memory-{loop}", TASKS, most),
             "ours",
-            "leased, settled after the run; 10,000 results kept",
+            "settled after the run; 10,000 results kept",
         )
         for most in GOALS
         for loop in ("asyncio", "trio")

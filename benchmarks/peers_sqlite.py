@@ -43,7 +43,7 @@ CONTENDERS = (
         "litequeue",
         "litequeue",
         ("litequeue", "sqlite", TASKS),
-        promise=f"at least once by hand, no results{IN_FORCE}",
+        promise=f"acknowledged, no results{IN_FORCE}",
     ),
     *(
         Contender(
