@@ -44,6 +44,8 @@ def charts(results: Results) -> Iterator[tuple[str, str]]:
         bars = [_bar(line, table) for table in tables for line in table.lines if line.whose]
         if bars:
             unit = "tasks a second: more is better" if tables[0].rates else "time: less is better"
+            if any(bar.whose == "floor" for bar in bars):
+                unit += "; dashed: the floor, written by hand"
             yield name, svg(tables[0].title, unit, bars)
 
 

@@ -84,6 +84,7 @@ class Floor:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA cache_size = -16384")
         connection.executescript(SCHEMA)
+        self._level = ""
 
     def push(self, mails: Sequence[Mail]) -> None:
         """Store tasks in one commit."""
@@ -92,11 +93,10 @@ class Floor:
 
     def claim(self, most: int) -> list[Row]:
         """Take tasks; as with ours, a loss of power may undo it."""
-        connection = self.connection
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("BEGIN IMMEDIATE")
-        rows = connection.execute(CLAIM, (most,)).fetchall()
-        connection.execute("COMMIT")
+        self._sync("NORMAL")
+        self.connection.execute("BEGIN IMMEDIATE")
+        rows = self.connection.execute(CLAIM, (most,)).fetchall()
+        self.connection.execute("COMMIT")
         return [
             Row(
                 seq, id_, name, decode(payload), codec, version,
@@ -115,7 +115,12 @@ class Floor:
         self.connection.close()
 
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        self.connection.execute("PRAGMA synchronous = FULL")
+        self._sync("FULL")
         self.connection.execute("BEGIN IMMEDIATE")
         self.connection.executemany(statement, rows)
         self.connection.execute("COMMIT")
+
+    def _sync(self, level: str) -> None:
+        if level != self._level:
+            self.connection.execute(f"PRAGMA synchronous = {level}")
+            self._level = level
