@@ -46,6 +46,7 @@ from tests.conformance.storages import BACKENDS
 
 T = TypeVar("T")
 
+Change: TypeAlias = Callable[[Fence], Fence]
 Write: TypeAlias = tuple[str, Any]
 """Settle, with the ending; release, with the delay; renew, with the seconds."""
 
@@ -102,6 +103,13 @@ WRITES: st.SearchStrategy[Write] = st.one_of(
     st.tuples(st.just("settle"), ENDINGS),
     st.tuples(st.just("release"), SECONDS),
     st.tuples(st.just("renew"), SECONDS),
+)
+CHANGES: st.SearchStrategy[Change] = st.sampled_from(
+    [
+        lambda fence: fence._replace(epoch=fence.epoch - 1),
+        lambda fence: fence._replace(epoch=fence.epoch + 1),
+        lambda fence: fence._replace(claim_id=bytes(16)),
+    ]
 )
 ATTEMPTS = st.integers(1, 4)
 MOST = [1, 2, 3, ALL]
@@ -214,16 +222,14 @@ class Machine(RuleBasedStateMachine):
         attempt = min(run.sent(attempt) for run in runs)
         self.write_on_both([run.fences for run in runs], write, attempt)
 
-    @rule(run=fresh, write=WRITES, change=st.sampled_from(["earlier", "later", "claim_id"]))
-    def write_with_another_fence(self, run: Taken, write: Write, change: str) -> None:
-        """Do something under a fence that was never given out."""
-        fences = [
-            fence._replace(claim_id=bytes(16))
-            if change == "claim_id"
-            else fence._replace(epoch=fence.epoch + (1 if change == "later" else -1))
-            for fence in run.fences
-        ]
-        self.write_on_both([fences], write, 1)
+    @rule(one=fresh, other=fresh, change=CHANGES, write=WRITES, attempt=ATTEMPTS)
+    def write_with_another_fence(
+        self, one: Taken, other: Taken, change: Change, write: Write, attempt: int
+    ) -> None:
+        """Do something with two runs under fences that were never given out."""
+        attempt = min(one.sent(attempt), other.sent(attempt))
+        fences = [[*map(change, run.fences)] for run in (one, other)]
+        self.write_on_both(fences, write, attempt)
 
     def write_on_both(self, runs: Sequence[Sequence[Fence]], write: Write, attempt: int) -> None:
         """Settle, release or renew, each side by its own fences."""
