@@ -1,6 +1,24 @@
 """The backend contract, the client on top of it, and the poll policy."""
 
-from layered.backend.contract import Backend as Backend, Durability, Lists, Renews, Transactional
+from layered.backend.contract import Backend as Backend, Durability, Renews, Transactional
+from layered.backend.control import (
+    MAX_PROGRESS,
+    SCANNED,
+    Beat,
+    Cancels,
+    Change as Change,
+    Dedups,
+    Filter as Filter,
+    Lists,
+    Page as Page,
+    Pauses,
+    Queue as Queue,
+    Remembers,
+    Reports,
+    Requeues,
+    Sees,
+    Sighting,
+)
 from layered.backend.options import PushOptions
 from layered.backend.poll import Poll
 from layered.backend.signal import Signal
@@ -27,6 +45,7 @@ from layered.backend.types import (
     Renewal,
     Retry,
     Settle,
+    Summary as Summary,
     Verdict,
 )
 
@@ -34,13 +53,18 @@ __all__ = [
     "ALREADY",
     "APPLIED",
     "MAX_ERROR",
+    "MAX_PROGRESS",
+    "SCANNED",
     "STALE",
     "Answer",
     "ArgsLike",
+    "Beat",
     "Cancelled",
+    "Cancels",
     "Claimant",
     "Claimed",
     "Dead",
+    "Dedups",
     "Done",
     "Durability",
     "Ending",
@@ -48,15 +72,21 @@ __all__ = [
     "Form",
     "KindsLike",
     "Lists",
+    "Pauses",
     "Poll",
     "PushOptions",
     "Reaped",
     "Release",
+    "Remembers",
     "Renew",
     "Renewal",
     "Renews",
+    "Reports",
+    "Requeues",
     "Retry",
+    "Sees",
     "Settle",
+    "Sighting",
     "Signal",
     "StorageOptions",
     "Transactional",

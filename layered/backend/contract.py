@@ -75,23 +75,6 @@ class Transactional(Protocol):
         ...
 
 
-@runtime_checkable
-class Lists(Protocol):
-    """The capability to list what is stored."""
-
-    async def list_ids(self, queue: str, name: str, after: str, limit: int, /) -> Sequence[str]:
-        """
-        List the ids of tasks in any state, tombstones included, in the order of ids.
-
-        Args:
-            queue: Their queue.
-            name: Their name.
-            after: Only greater ids: the last of the page before, ``""`` for the first page.
-            limit: Most ids; 1 or more.
-        """
-        ...
-
-
 class Backend(ABC):
     """
     The operations of a store of tasks, on encoded rows.
@@ -122,10 +105,15 @@ class Backend(ABC):
         """
         Store tasks; idempotent by id, all or nothing.
 
+        A draft with `Draft.dedup` whose key another live task of its queue
+        holds, or an ended one whose window is open, is handled as the draft
+        says (`Dedups`); a replaced task keeps its id.
+
         Returns:
             One answer per draft, in order.
 
         Raises:
+            Conflict: if a key is held and its draft says `OnConflict.REJECT`.
             Full: if there is no room.
             Transient: if it did not succeed now; repeating it is safe.
 
@@ -140,7 +128,9 @@ class Backend(ABC):
 
         Promotes due ``scheduled`` and ``retry`` tasks of each wanted name
         first, then takes ready ones by priority, due time and id. Cost is
-        proportional to *most*, whatever the backlog.
+        proportional to *most*, whatever the backlog. Of a paused queue
+        (`Pauses`) it takes nothing, and `Claimed.next_due_in` is the rest
+        of the pause.
 
         Args:
             claimant: Who claims, for how long.
@@ -173,7 +163,8 @@ class Backend(ABC):
         End runs, each by its fence.
 
         Applying writes ``settled_claim`` and ``settled_op``; the same
-        settle again answers `Verdict.ALREADY`.
+        settle again answers `Verdict.ALREADY`. A failed run that was asked
+        to stop (`Cancels`) and would be retried is cancelled instead.
 
         Returns:
             One answer per item, in order.
@@ -188,7 +179,8 @@ class Backend(ABC):
         Give claimed tasks back, each by its fence: ``ready``, or ``retry`` with a delay.
 
         Attempt becomes the greater of stored and sent, less the current
-        run; the epoch is not given back.
+        run; the epoch is not given back. A run that was asked to stop
+        (`Cancels`) is cancelled instead.
         """
 
     @abstractmethod

@@ -120,12 +120,15 @@ class Pushed(NamedTuple):
     """
     The answer to a push.
 
-    `duplicate` is `None` for a new task; otherwise a task of that id was
-    there already, nothing was stored, and this is its state.
+    `duplicate` is `None` for a new task; otherwise a task of that id, or
+    one that holds the dedup key, was there already, and this is its state.
+    `id` is that task's. Nothing was stored then, or, where `replaced`, the
+    new arguments, due time and priority in its place.
     """
 
     id: str
     duplicate: Status | None = None
+    replaced: bool = False
 
 
 @attrs.frozen
@@ -167,24 +170,14 @@ class Reaped(NamedTuple):
     status: Status
 
 
-@attrs.frozen(eq=False)
-class Record:
-    """
-    All that the store knows of one task; bytes as they were stored.
-
-    Instants are aware UTC. `errors` has the last few, oldest first.
-    A pruned task leaves a tombstone for a while: payload, metadata, result
-    and errors are empty then.
-    """
+@attrs.frozen(eq=False, kw_only=True)
+class Summary:
+    """What the store knows of one task, without what may be large; instants are aware UTC."""
 
     id: str
     queue: str
     name: str
     status: Status
-    payload: bytes
-    codec: str
-    version: int
-    metadata: Mapping[str, str]
     priority: int
     attempt: int
     max_attempts: int | None
@@ -194,8 +187,27 @@ class Record:
     due_at: datetime
     created_at: datetime
     finished_at: datetime | None
+    cancel_requested: bool = False
+    dedup_key: str | None = None
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Record(Summary):
+    """
+    All that the store knows of one task; bytes as they were stored.
+
+    `errors` has the last few, oldest first. A pruned task leaves a
+    tombstone for a while: payload, metadata, result, progress and errors
+    are empty then.
+    """
+
+    payload: bytes
+    codec: str
+    version: int
+    metadata: Mapping[str, str]
     result: bytes | None
     errors: Sequence[Failure]
+    progress: bytes | None = None
 
     def result_as(self, form: TypeForm[A]) -> A:
         """

@@ -14,10 +14,12 @@ from layered.task.run import (
     NEVER,
     NO_METADATA,
     CancelReason as CancelReason,
+    Dedup as Dedup,
     Draft,
     Fence,
     Host,
     Lease,
+    OnConflict as OnConflict,
     Run,
     Settling,
 )

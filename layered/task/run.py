@@ -36,6 +36,30 @@ class Fence(NamedTuple):
     claim_id: bytes
 
 
+class OnConflict(Enum):
+    """What a push does when another live task holds its dedup key."""
+
+    KEEP = "keep"
+    """Nothing is stored; the answer names the task that is there."""
+    REJECT = "reject"
+    """The push raises `Conflict`; nothing is stored."""
+    REPLACE = "replace"
+    """The task that is there gets the new arguments, due time and priority, unless it runs."""
+
+
+class Dedup(NamedTuple):
+    """
+    A key that one live task of a queue holds at a time.
+
+    It is free again when its task has ended, and no earlier than *window*
+    seconds after the push.
+    """
+
+    key: str
+    on_conflict: OnConflict = OnConflict.KEEP
+    window: float = 0.0
+
+
 class Draft(NamedTuple):
     """A task as it is pushed. `delay` (seconds) counts only where `at` is `None`."""
 
@@ -52,7 +76,7 @@ class Draft(NamedTuple):
     expires_at: datetime | None = None
     max_attempts: int | None = None
     max_lost: int = 3
-    dedup_key: str | None = None
+    dedup: Dedup | None = None
     run_id: str | None = None
     step: str | None = None
     on_end: bytes | None = None

@@ -53,7 +53,7 @@ MOVES: Mapping[str, frozenset[tuple[Status, Status]]] = {
     "inputs": frozenset({(W, R)}),
     "claim": frozenset({(R, RUN)}),
     "settle": frozenset({(RUN, DONE), (RUN, T), (RUN, DEAD), (RUN, CAN)}),
-    "release": frozenset({(RUN, R), (RUN, T)}),
+    "release": frozenset({(RUN, R), (RUN, T), (RUN, CAN)}),
     "reap": frozenset({(RUN, T), (RUN, R), (RUN, DEAD), (RUN, CAN)}),
     "cancel": frozenset({(W, CAN), (S, CAN), (T, CAN), (R, CAN)}),
     "expire": frozenset({(R, DEAD), (S, DEAD), (T, DEAD)}),
