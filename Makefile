@@ -96,5 +96,5 @@ $(READY): pyproject.toml $(PINS)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint $(PINS) --upgrade pip
 	$(BIN)/pip install --quiet --constraint $(PINS) --group dev
-	$(BIN)/pip install --quiet --constraint $(PINS) --no-build-isolation --editable '.[trio]'
+	$(BIN)/pip install --quiet --constraint $(PINS) --no-build-isolation --editable '.[postgres,trio]'
 	touch $@
