@@ -14,6 +14,8 @@ import hypothesis
 import pytest
 from blockbuster import blockbuster_ctx
 
+from tests.servers.fixtures import postgres, postgres_schema  # noqa: F401 - fixtures
+
 LOOPS = ["asyncio", "trio"]
 if sys.version_info >= (3, 12):
     LOOPS.append("asyncio+eager")

@@ -1,0 +1,37 @@
+"""
+The fixtures `postgres` and `postgres_schema`.
+
+``LAYERED_TEST_POSTGRES`` in the environment names a server to use instead of our own, as a DSN
+of a user who may create schemas.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.servers.postgres import Server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Give the DSN of a server that the tests of this process share, started when first wanted."""
+    if dsn := os.environ.get("LAYERED_TEST_POSTGRES"):
+        yield dsn
+        return
+    with Server() as server:
+        yield server.dsn
+
+
+@pytest.fixture
+def postgres_schema(postgres: str) -> Iterator[str]:
+    """Give the name of a schema that does not exist yet; what is made of it is dropped."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield name
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        # A test that leaves a transaction open fails here; it does not hang.
+        connection.execute("set lock_timeout = '10s'")
+        connection.execute(sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(name)))
