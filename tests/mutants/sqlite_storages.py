@@ -24,7 +24,7 @@ class Unfenced(SqliteStorage[A]):
             changed = connection.execute(self.statement, (item.fence.id,)).rowcount
             return APPLIED[Status.DONE] if changed else STALE
 
-        return await self._lane(self._writer).run(
+        return await self._write(
             lambda connection: [settle_one(connection, item) for item in items]
         )
 
@@ -53,7 +53,7 @@ class ChargedRelease(SqliteStorage[A]):
             )
             return answers
 
-        return await self._lane(self._writer).run(work)
+        return await self._write(work)
 
 
 class Stranding(SqliteStorage[A]):
@@ -71,5 +71,5 @@ class SettledApart(SqliteStorage[A]):
     ) -> Answer:
         (answer,) = await self.settle([item])
         if answer.verdict is Verdict.APPLIED:
-            await self._lane(self._writer).run(effect, alone=True)
+            await self._write(effect, alone=True)
         return answer

@@ -14,6 +14,7 @@ from layered.backend import Claimant, Claimed, Failure
 from layered.backends.sqlite.clock import Clock, after
 from layered.backends.sqlite.notes import failure_text, metadata_of
 from layered.backends.sqlite.queries import named
+from layered.backends.sqlite.queues import held_up
 from layered.task import Fence, Lease, from_micros
 
 _SQL = named("claim.sql")
@@ -32,6 +33,8 @@ def claim(
 ) -> Claimed:
     """See `Backend.claim`; it looks at no more than twice *most* ready rows."""
     now, queue = clock.wall(), claimant.queue
+    if (paused := held_up(connection, queue, now)) is not None:
+        return paused
     left = {name: limit for name, limit in wanted.items() if limit > 0}
     due = _promote(connection, queue, left, now, most)
     leases: list[Lease] = []

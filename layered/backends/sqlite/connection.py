@@ -22,8 +22,10 @@ from layered.errors import Fatal
 APPLICATION_ID = 0x4C415952
 """``LAYR``: marks the file as ours."""
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of `schema.sql`, kept in ``user_version``."""
+
+_OUTDATED = "run its tasks to their end with the version of layered-tasks that made it"
 
 BUSY = 5.0
 """Seconds to wait for another process's write."""
@@ -49,7 +51,7 @@ def prepare(path: str) -> None:
     Make sure that *path* is a database of ours: create it, or refuse it untouched.
 
     Raises:
-        Fatal: if it is something else, or of a newer schema.
+        Fatal: if it is something else, or of another schema.
         sqlite3.Error: if SQLite fails.
     """
     fresh = _make_file(path) or Path(path).stat().st_size == 0
@@ -176,15 +178,16 @@ def _tables(connection: sqlite3.Connection) -> tuple[str, ...]:
 
 
 def _is_current(path: str, found: Found) -> bool:
-    """Answer whether the schema is there; refuse what is not ours or newer."""
+    """Answer whether the schema is there; refuse what is not ours or of another version."""
     if found.application_id == APPLICATION_ID:
-        if found.version > SCHEMA:
+        if found.version != SCHEMA:
+            way_out = "upgrade layered-tasks" if found.version > SCHEMA else _OUTDATED
             msg = (
-                f"opening {path!r}: it has schema version {found.version}, this program knows up "
-                f"to {SCHEMA}; upgrade layered-tasks, or choose another file"
+                f"opening {path!r}: it has schema version {found.version}, this program knows "
+                f"{SCHEMA}; {way_out}, or choose another file"
             )
             raise Fatal(msg)
-        return found.version == SCHEMA
+        return True
     if found.tables:
         msg = (
             f"opening {path!r}: it is a database of another program (application_id "

@@ -5,13 +5,27 @@ ORDER BY expires_at LIMIT ?;
 
 -- name: walk
 SELECT
-    seq, state, created_at, coalesce(finished_at, created_at),
-    length(payload) > 0 OR metadata IS NOT NULL OR result IS NOT NULL OR errors IS NOT NULL
-FROM task WHERE seq > ? ORDER BY seq LIMIT ?;
+    seq, state, created_at, coalesce(finished_at, created_at), stripped,
+    dedup_key IS NOT NULL AND EXISTS (
+        SELECT 1 FROM dedup
+        WHERE queue = task.queue AND key = task.dedup_key AND dedup.task = task.id AND until > :now
+    )
+FROM task WHERE seq > :cursor ORDER BY seq LIMIT :most;
+
+-- name: free
+DELETE FROM dedup WHERE (queue, key, task) IN (
+    SELECT queue, dedup_key, id FROM task WHERE seq IN (SELECT value FROM json_each(:rows))
+) AND until <= :now;
+
+-- name: drop
+DELETE FROM checkpoint WHERE task IN (
+    SELECT id FROM task WHERE seq IN (SELECT value FROM json_each(:rows))
+);
 
 -- name: strip
 UPDATE task SET
-    payload = x'', metadata = NULL, result = NULL, errors = NULL, progress = NULL, on_end = NULL
+    payload = x'', metadata = NULL, result = NULL, errors = NULL, progress = NULL, on_end = NULL,
+    stripped = 1
 WHERE seq IN (SELECT value FROM json_each(?));
 
 -- name: delete

@@ -1,4 +1,4 @@
-"""Insert: what is pushed, idempotent by id."""
+"""Insert: what is pushed, idempotent by id and by dedup key."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Sequence
 
 from layered.backend import Pushed
 from layered.backends.sqlite.clock import Clock, after
+from layered.backends.sqlite.dedup import Holder, hold, holder
 from layered.backends.sqlite.notes import metadata_text
 from layered.backends.sqlite.queries import named
-from layered.task import Draft, Status, to_micros
+from layered.errors import Conflict
+from layered.task import Dedup, Draft, OnConflict, Status, to_micros
 
 _SQL = named("push.sql")
-_INSERT, _STATE = _SQL["insert"], _SQL["state"]
+_INSERT, _STATE, _REPLACE = _SQL["insert"], _SQL["state"], _SQL["replace"]
 _READY, _SCHEDULED = int(Status.READY), int(Status.SCHEDULED)
+_REPLACED = ("name", "codec", "version", "payload", "priority")
 
 
 def insert(
@@ -25,14 +28,49 @@ def insert(
 
 
 def _insert(connection: sqlite3.Connection, draft: Draft, now: int) -> Pushed:
+    # A push that is repeated is answered by its id, whoever holds the key by now.
+    if draft.dedup is not None and not connection.execute(_STATE, (draft.id,)).fetchall():
+        found = holder(connection, draft.queue, draft.dedup.key, now)
+        if found is not None:
+            return _met(connection, draft, draft.dedup, now, found)
+        hold(connection, draft.queue, draft.dedup.key, draft.id, after(now, draft.dedup.window))
     if connection.execute(_INSERT, _row(draft, now)).rowcount:
         return Pushed(draft.id)
     ((state,),) = connection.execute(_STATE, (draft.id,))
     return Pushed(draft.id, Status(state))
 
 
+def _met(
+    connection: sqlite3.Connection, draft: Draft, dedup: Dedup, now: int, found: Holder
+) -> Pushed:
+    """Do what a draft says whose key is held."""
+    if dedup.on_conflict is OnConflict.REJECT:
+        msg = (
+            f"pushing task {draft.name!r} to queue {draft.queue!r}: task {found.id} "
+            f"({found.status.label}) holds its dedup key {dedup.key!r}; nothing was stored; "
+            "wait for its end, or push with OnConflict.KEEP or REPLACE"
+        )
+        raise Conflict(msg)
+    if dedup.on_conflict is OnConflict.REPLACE:
+        due = _due(draft, now)
+        values = {
+            **{field: getattr(draft, field) for field in _REPLACED},
+            "id": found.id,
+            "due": due,
+            "state": _READY if due <= now else _SCHEDULED,
+        }
+        for (state,) in connection.execute(_REPLACE, values).fetchall():
+            hold(connection, draft.queue, dedup.key, found.id, after(now, dedup.window))
+            return Pushed(found.id, Status(state), replaced=True)
+    return Pushed(found.id, found.status)
+
+
+def _due(draft: Draft, now: int) -> int:
+    return after(now, draft.delay) if draft.at is None else to_micros(draft.at)
+
+
 def _row(draft: Draft, now: int) -> tuple[str | int | bytes | None, ...]:
-    due = after(now, draft.delay) if draft.at is None else to_micros(draft.at)
+    due = _due(draft, now)
     return (
         draft.id,
         draft.queue,
@@ -44,7 +82,7 @@ def _row(draft: Draft, now: int) -> tuple[str | int | bytes | None, ...]:
         to_micros(draft.expires_at) if draft.expires_at is not None else None,
         draft.max_attempts,
         draft.max_lost,
-        draft.dedup_key,
+        None if draft.dedup is None else draft.dedup.key,
         draft.run_id,
         draft.step,
         draft.codec,

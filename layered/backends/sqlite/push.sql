@@ -7,3 +7,11 @@ ON CONFLICT (id) DO NOTHING;
 
 -- name: state
 SELECT state FROM task WHERE id = ?;
+
+-- The name and the codec belong to the arguments.
+-- name: replace
+UPDATE task SET
+    name = :name, codec = :codec, version = :version, payload = :payload, priority = :priority,
+    due_at = :due, state = iif(state = 0, 0, :state)
+WHERE id = :id AND state < 4
+RETURNING state;

@@ -1,5 +1,5 @@
--- Version 1. Instants are microseconds: due_at, expires_at, created_at and finished_at since
--- 1970 UTC, lease_until and run_deadline of the machine's monotonic clock.
+-- Version 2. Instants are microseconds: lease_until and run_deadline of the machine's monotonic
+-- clock, all others since 1970 UTC.
 -- state: the numbers of layered.task.Status.
 -- Large columns stand last: counting reads only the start of each row.
 -- STRICT and the checks refuse what somebody writes by hand and no program here could read:
@@ -26,12 +26,14 @@ CREATE TABLE task (
     lease            INTEGER,
     lease_until      INTEGER,
     run_deadline     INTEGER,
-    cancel_requested INTEGER NOT NULL DEFAULT 0,
+    cancel_requested INTEGER NOT NULL DEFAULT 0 CHECK (cancel_requested IN (0, 1)),
     settled_claim    BLOB,
     settled_op       TEXT,
     dedup_key        TEXT,
     run_id           TEXT,
     step             TEXT,
+    -- Whether only a tombstone is left: prune took its arguments.
+    stripped         INTEGER NOT NULL DEFAULT 0 CHECK (stripped IN (0, 1)),
     codec            TEXT    NOT NULL,
     version          INTEGER NOT NULL,
     metadata         TEXT CHECK (metadata IS NULL OR json_valid(metadata)),
@@ -54,3 +56,38 @@ CREATE INDEX task_running ON task (lease_until) WHERE state = 4;
 
 -- The few that must not start after an instant.
 CREATE INDEX task_expiring ON task (expires_at) WHERE expires_at IS NOT NULL AND state >= 1 AND state <= 3;
+
+-- Who holds a dedup key, or held it last: a task's end frees it by ending, and writes nothing here.
+-- until: the end of its window.
+CREATE TABLE dedup (
+    queue            TEXT    NOT NULL,
+    key              TEXT    NOT NULL,
+    task             TEXT    NOT NULL,
+    until            INTEGER NOT NULL,
+    PRIMARY KEY (queue, key)
+) STRICT, WITHOUT ROWID;
+
+-- What the steps of a task came to; task: its id.
+CREATE TABLE checkpoint (
+    task             TEXT    NOT NULL,
+    step             TEXT    NOT NULL,
+    value            BLOB    NOT NULL,
+    PRIMARY KEY (task, step)
+) STRICT;
+
+-- The queues that a storage was opened for, or that were paused; until: NULL for until resumed.
+CREATE TABLE queue (
+    name             TEXT    NOT NULL PRIMARY KEY,
+    paused           INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),
+    until            INTEGER CHECK (until BETWEEN -62135596800000000 AND 253402300799999999)
+) STRICT;
+
+-- The workers; every: microseconds between their signs of life.
+CREATE TABLE worker (
+    owner            TEXT    NOT NULL PRIMARY KEY,
+    queue            TEXT    NOT NULL,
+    about            BLOB    NOT NULL,
+    every            INTEGER NOT NULL,
+    seen_at          INTEGER NOT NULL
+        CHECK (seen_at BETWEEN -62135596800000000 AND 253402300799999999)
+) STRICT;

@@ -140,6 +140,7 @@ def _release(connection: sqlite3.Connection, now: int, item: Release) -> Answer:
         {
             **_fence(item.fence),
             "attempt": item.attempt,
+            "now": now,
             "delayed": item.delay > 0,
             "due": after(now, item.delay),
         },

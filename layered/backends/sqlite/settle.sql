@@ -28,9 +28,11 @@ WHERE id = ? AND epoch = ? AND claim_id = ? AND state = 4;
 
 -- name: retry
 UPDATE task SET
-    state = iif(max(attempt, :attempt) >= max_attempts, 6, 2),
-    due_at = iif(max(attempt, :attempt) >= max_attempts, due_at, :due),
-    finished_at = iif(max(attempt, :attempt) >= max_attempts, :now, NULL),
+    state = CASE
+        WHEN cancel_requested THEN 7 WHEN max(attempt, :attempt) >= max_attempts THEN 6 ELSE 2
+    END,
+    due_at = iif(cancel_requested OR max(attempt, :attempt) >= max_attempts, due_at, :due),
+    finished_at = iif(cancel_requested OR max(attempt, :attempt) >= max_attempts, :now, NULL),
     errors = noted(errors, :failure), attempt = max(attempt, :attempt),
     settled_claim = claim_id, settled_op = 'retry'
 WHERE id = :id AND epoch = :epoch AND claim_id = :claim AND state = 4
@@ -39,7 +41,9 @@ RETURNING state;
 -- Without a delay it keeps its place among the ready ones.
 -- name: release
 UPDATE task SET
-    state = iif(:delayed, 2, 3), due_at = iif(:delayed, :due, due_at),
+    state = CASE WHEN cancel_requested THEN 7 WHEN :delayed THEN 2 ELSE 3 END,
+    due_at = iif(:delayed AND NOT cancel_requested, :due, due_at),
+    finished_at = iif(cancel_requested, :now, NULL),
     attempt = max(attempt, :attempt) - 1,
     settled_claim = claim_id, settled_op = 'release'
 WHERE id = :id AND epoch = :epoch AND claim_id = :claim AND state = 4

@@ -29,7 +29,6 @@ from layered.backend import (
     Renewal,
     Renews,
     Settle,
-    Storage,
     StorageOptions,
 )
 from layered.backends.sqlite import (
@@ -40,20 +39,22 @@ from layered.backends.sqlite import (
 )
 from layered.backends.sqlite.claim import claim
 from layered.backends.sqlite.clock import Clock
+from layered.backends.sqlite.control import SqliteControl
 from layered.backends.sqlite.effect import settle_with
 from layered.backends.sqlite.keeper import Keeper
-from layered.backends.sqlite.lane import Lane, open_all
+from layered.backends.sqlite.lane import open_all
 from layered.backends.sqlite.push import insert
+from layered.backends.sqlite.queues import register
 from layered.backends.sqlite.settle import release, settle
 from layered.backends.sqlite.writer import Reader, Writer
-from layered.errors import BackendClosed, WrongState
+from layered.errors import WrongState
 from layered.service.layer import LayerLike
 from layered.task import Draft, Status
 
 A = TypeVar("A")
 
 
-class SqliteStorage(Storage[A]):
+class SqliteStorage(SqliteControl[A]):
     """
     Tasks in one SQLite file, for any number of processes of one machine.
 
@@ -106,8 +107,6 @@ class SqliteStorage(Storage[A]):
         super().__init__(args, queue, layers, limits or Limits())
         self.path = os.fspath(where)
         self._clock = Clock(now or time.time)
-        self._writer: Lane | None = None
-        self._reader: Lane | None = None
         self._pruned = 0
         self._open = False
 
@@ -128,10 +127,11 @@ class SqliteStorage(Storage[A]):
         reader = Reader(partial(connections.connect_reader, self.path), self.path)
         try:
             await open_all(writer, reader)
+            self._writer, self._reader = writer, reader
+            await self._write(partial(register, queue=self.queue))
         except BaseException:
-            self._open = False
+            await self.__aexit__()
             raise
-        self._writer, self._reader = writer, reader
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -147,38 +147,28 @@ class SqliteStorage(Storage[A]):
         connections.prepare(self.path)
         return connections.connect(self.path)
 
-    def _lane(self, lane: Lane | None) -> Lane:
-        if lane is None:
-            msg = f"using {self!r}: it is not open; open it: async with ..."
-            raise BackendClosed(msg)
-        return lane
-
     async def insert(self, drafts: Sequence[Draft], /) -> Sequence[Pushed]:
         """See `Backend.insert`; concurrent calls share a commit."""
-        answers = await self._lane(self._writer).run(
-            lambda connection: insert(connection, self._clock, drafts)
-        )
+        answers = await self._write(lambda connection: insert(connection, self._clock, drafts))
         self.pushed.notify()
         return answers
 
     async def claim(self, claimant: Claimant, wanted: Mapping[str, int], most: int, /) -> Claimed:
         """See `Backend.claim`; a loss of power may undo it, as if it had not run."""
-        return await self._lane(self._writer).run(
+        return await self._write(
             lambda connection: claim(connection, self._clock, claimant, wanted, most),
             durable=False,
         )
 
     async def renew(self, items: Sequence[Renew], lease: float, /) -> Sequence[Renewal]:
         """See `Backend.renew`; not safe from a loss of power."""
-        return await self._lane(self._writer).run(
+        return await self._write(
             lambda connection: leases.renew(connection, self._clock, items, lease), durable=False
         )
 
     async def settle(self, items: Sequence[Settle], /) -> Sequence[Answer]:
         """See `Backend.settle`; concurrent calls share a commit."""
-        answers = await self._lane(self._writer).run(
-            lambda connection: settle(connection, self._clock, items)
-        )
+        answers = await self._write(lambda connection: settle(connection, self._clock, items))
         self._tell(answers)
         return answers
 
@@ -207,7 +197,7 @@ class SqliteStorage(Storage[A]):
             Stored wholly or not at all; once the thread has begun, the
             cancellation waits for it.
         """
-        answer = await self._lane(self._writer).run(
+        answer = await self._write(
             lambda connection: settle_with(connection, self._clock, effect, item), alone=True
         )
         self._tell([answer])
@@ -215,15 +205,13 @@ class SqliteStorage(Storage[A]):
 
     async def release(self, items: Sequence[Release], /) -> Sequence[Answer]:
         """See `Backend.release`."""
-        answers = await self._lane(self._writer).run(
-            lambda connection: release(connection, self._clock, items)
-        )
+        answers = await self._write(lambda connection: release(connection, self._clock, items))
         self._tell(answers)
         return answers
 
     async def reap(self, limit: int, /) -> Sequence[Reaped]:
         """See `Backend.reap`; a task comes back after up to 1 s for each worker it has lost."""
-        reaped = await self._lane(self._writer).run(
+        reaped = await self._write(
             lambda connection: leases.reap(connection, self._clock, limit), durable=False
         )
         if reaped:
@@ -241,25 +229,20 @@ class SqliteStorage(Storage[A]):
 
     async def fetch(self, ids: Sequence[str], /) -> Sequence[Record | None]:
         """See `Backend.fetch`."""
-        return await self._lane(self._reader).run(lambda connection: read.fetch(connection, ids))
-
-    async def list_ids(self, queue: str, name: str, after: str, limit: int, /) -> Sequence[str]:
-        """See `Lists.list_ids`."""
-        look = partial(read.ids, queue=queue, name=name, after=after, limit=limit)
-        return await self._lane(self._reader).run(look)
+        return await self._read(lambda connection: read.fetch(connection, ids))
 
     async def counts(self, queue: str, /) -> Mapping[str, Mapping[Status, int]]:
         """See `Backend.counts`; looks at every row, and holds up no write."""
-        return await self._lane(self._reader).run(lambda connection: read.counts(connection, queue))
+        return await self._read(lambda connection: read.counts(connection, queue))
 
     async def names(self, queue: str, /) -> Sequence[str]:
         """See `Backend.names`; one look into the index for each name."""
-        return await self._lane(self._reader).run(lambda connection: read.names(connection, queue))
+        return await self._read(lambda connection: read.names(connection, queue))
 
     async def prune(self, limit: int, /) -> int:
         """See `Backend.prune`; in small steps, so that it holds up no other write for long."""
-        lane, clock = self._lane(self._writer), self._clock
-        changed = await lane.run(lambda connection: pruning.sweep(connection, clock, limit))
+        clock = self._clock
+        changed = await self._write(lambda connection: pruning.sweep(connection, clock, limit))
         while changed < limit:
             step = partial(
                 pruning.step,
@@ -268,7 +251,7 @@ class SqliteStorage(Storage[A]):
                 cursor=self._pruned,
                 limit=limit - changed,
             )
-            done = await lane.run(step)
+            done = await self._write(step)
             self._pruned = done.cursor
             changed += done.changed
             if done.last:
@@ -278,9 +261,7 @@ class SqliteStorage(Storage[A]):
 
     async def check(self) -> None:
         """See `Backend.check`: whose file it is, its schema version and modes."""
-        await self._lane(self._reader).run(
-            lambda connection: connections.check(connection, self.path)
-        )
+        await self._read(lambda connection: connections.check(connection, self.path))
 
     @asynccontextmanager
     async def keeper(self) -> AsyncIterator[Renews]:
