@@ -11,9 +11,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from layered.backend.about import WorkerInfo
+from layered.backend.capability import Incapable
 from layered.backend.contract import Backend
+from layered.backend.control import Change, Filter, Page, Queue
+from layered.backend.inspector import Inspector
+from layered.backend.results import NotDone
 from layered.backend.storage import Storage
-from layered.backend.types import Limits, Pushed, Record
+from layered.backend.types import Limits, Pushed, Record, Summary
 from layered.errors import (
     Abort,
     BackendBroken,
@@ -54,7 +59,7 @@ from layered.service.combinators import map_error, map_request, map_response, se
 from layered.service.contract import Middleware, Service, Transform
 from layered.service.layer import Identity, Layer, Stack, layer_fn
 from layered.task.codec import Codec, JsonCodec, Kind
-from layered.task.run import CancelReason
+from layered.task.run import CancelReason, Dedup, OnConflict
 from layered.task.status import Status
 from layered.task.task import Task
 from layered.worker.builder import WorkerBuilder, check
@@ -80,18 +85,23 @@ __all__ = [
     "BuildError",
     "CancelReason",
     "CatchLayer",
+    "Change",
     "Codec",
     "ConcurrencyLimitLayer",
     "Conflict",
     "Data",
     "DeadlineExceeded",
     "DecodeFailed",
+    "Dedup",
     "Depends",
     "Elapsed",
     "Fatal",
+    "Filter",
     "FromTask",
     "Full",
     "Identity",
+    "Incapable",
+    "Inspector",
     "JsonCodec",
     "Kind",
     "Layer",
@@ -102,10 +112,14 @@ __all__ = [
     "Metadata",
     "Middleware",
     "NewerVersion",
+    "NotDone",
+    "OnConflict",
     "Outcome",
+    "Page",
     "Permits",
     "PushRefused",
     "Pushed",
+    "Queue",
     "Record",
     "RetryAfter",
     "RetryLayer",
@@ -118,6 +132,7 @@ __all__ = [
     "Status",
     "Storage",
     "StrayCancellation",
+    "Summary",
     "Task",
     "TaskId",
     "TimeoutLayer",
@@ -128,6 +143,7 @@ __all__ = [
     "Worker",
     "WorkerBuilder",
     "WorkerContext",
+    "WorkerInfo",
     "WrongState",
     "check",
     "layer_fn",

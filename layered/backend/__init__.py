@@ -1,5 +1,7 @@
 """The backend contract, the client on top of it, and the poll policy."""
 
+from layered.backend.about import About, WorkerInfo as WorkerInfo
+from layered.backend.capability import Incapable as Incapable, having
 from layered.backend.contract import Backend as Backend, Durability, Renews, Transactional
 from layered.backend.control import (
     MAX_PROGRESS,
@@ -19,8 +21,10 @@ from layered.backend.control import (
     Sees,
     Sighting,
 )
+from layered.backend.inspector import Inspector as Inspector
 from layered.backend.options import PushOptions
 from layered.backend.poll import Poll
+from layered.backend.results import NotDone as NotDone, decoder
 from layered.backend.signal import Signal
 from layered.backend.storage import ArgsLike, Form, KindsLike, Storage as Storage, StorageOptions
 from layered.backend.types import (
@@ -56,6 +60,7 @@ __all__ = [
     "MAX_PROGRESS",
     "SCANNED",
     "STALE",
+    "About",
     "Answer",
     "ArgsLike",
     "Beat",
@@ -91,4 +96,6 @@ __all__ = [
     "StorageOptions",
     "Transactional",
     "Verdict",
+    "decoder",
+    "having",
 ]

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import attrs
 
 from layered.backend.types import Summary
-from layered.task import Fence, Status
+from layered.task import Fence, Status, to_micros
 
 SCANNED = 10_000
 """Most rows that one page looks at."""
@@ -41,6 +41,17 @@ class Change(NamedTuple):
     holder: str | None = None
 
 
+def _is_list(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, str) or not isinstance(value, Collection):
+        msg = f"Filter: {field.name!r} must be a list, got {value!r}; put it in one"
+        raise TypeError(msg)
+
+
+def _is_aware(_: object, __: attrs.Attribute[Any], instant: datetime | None) -> None:
+    if instant is not None:
+        to_micros(instant)
+
+
 @attrs.frozen
 class Filter:
     """
@@ -53,13 +64,17 @@ class Filter:
         since: An aware instant: pushed then or later.
         until: An aware instant: pushed before it.
         error: The type of the last error that was stored.
+
+    Raises:
+        TypeError: if *names* or *statuses* is one, and no list.
+        ValueError: if an instant has no time zone.
     """
 
     queue: str | None = None
-    names: Collection[str] = ()
-    statuses: Collection[Status] = ()
-    since: datetime | None = None
-    until: datetime | None = None
+    names: Collection[str] = attrs.field(default=(), validator=_is_list)
+    statuses: Collection[Status] = attrs.field(default=(), validator=_is_list)
+    since: datetime | None = attrs.field(default=None, validator=_is_aware)
+    until: datetime | None = attrs.field(default=None, validator=_is_aware)
     error: str | None = None
 
 

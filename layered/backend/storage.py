@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar, overload
 
 import anyio
 from opentelemetry.context import get_current
 from typing_extensions import TypedDict, Unpack
 
 from layered.backend.contract import Backend
-from layered.backend.options import PushOptions, checked_draft
+from layered.backend.control import Dedups
+from layered.backend.options import PushOptions, check_many, checked_draft, without_dedups
+from layered.backend.results import Returned, decoder, result_of, unknown
 from layered.backend.types import Limits, Pushed, Record
 from layered.errors import PushRefused
 from layered.service import Service, Stack
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
 A = TypeVar("A")
+R = TypeVar("R")
 
 Form: TypeAlias = "TypeForm[A]"
 """What a storage holds: a type, or a union of types."""
@@ -96,6 +99,7 @@ class Storage(Backend, Generic[A]):
 
         Raises:
             PushRefused: if an argument, an option or the size is wrong; nothing was stored.
+            Conflict: if another task holds the key of *dedup*, which says `OnConflict.REJECT`.
             Full: if the store has no room; nothing was stored.
             Transient: if the store cannot be reached; pushing again with
                 the same *id* is safe.
@@ -112,7 +116,7 @@ class Storage(Backend, Generic[A]):
         self, many: Iterable[A], **options: Unpack[PushOptions]
     ) -> Sequence[Pushed]:
         """
-        Store many tasks in one write, all or nothing; options as in `push`, but no *id*.
+        Store many tasks in one write, all or nothing; options as in `push`, but no *id* or *dedup*.
 
         A storage with layers sends each task through them, so there it is
         one write per task, and those before a failure stay stored.
@@ -120,9 +124,7 @@ class Storage(Backend, Generic[A]):
         Raises:
             As `push`; without layers one refusal refuses all.
         """
-        if "id" in options:
-            msg = "push_many takes no 'id': every task needs its own; use push(..., id=...)"
-            raise PushRefused(msg)
+        check_many(options)
         if self.layers:
             tasks = [self._task(one, options) for one in many]
             return [await self._push.call(task) for task in tasks]
@@ -162,6 +164,41 @@ class Storage(Backend, Generic[A]):
         msg = f"waiting for {which}: not ended within {timeout:g} s; is a worker running?"
         raise TimeoutError(msg)
 
+    @overload
+    async def result(
+        self, task_id: str | UUID, of: TypeForm[R], /, timeout: float | None = None
+    ) -> R: ...
+    @overload
+    async def result(
+        self,
+        task_id: str | UUID,
+        of: Callable[..., Awaitable[Returned[R]]],
+        /,
+        timeout: float | None = None,
+    ) -> R: ...
+    @overload
+    async def result(
+        self, task_id: str | UUID, of: Callable[..., Returned[R]], /, timeout: float | None = None
+    ) -> R: ...
+    async def result(self, task_id: str | UUID, of: Any, /, timeout: float | None = None) -> Any:
+        """
+        Wait until a task has ended, and answer its result.
+
+        Args:
+            task_id: The task.
+            of: Its handler, for what that is annotated to return; or a type.
+            timeout: Seconds to wait; `None` for no limit.
+
+        Raises:
+            NotDone: if it is dead or cancelled; has its last error.
+            DecodeFailed: if its result does not fit, or is not kept any more.
+            TypeError: if *of* gives no type.
+            As `wait_for`.
+        """
+        decode = decoder(of)
+        (record,) = await self.wait_for([task_id], timeout)
+        return result_of(record, decode)
+
     async def _ended(self, wanted: Sequence[str]) -> Sequence[Record]:
         while True:
             changed = anyio.Event()
@@ -169,9 +206,7 @@ class Storage(Backend, Generic[A]):
                 records = await self.fetch(wanted)
                 found = [record for record in records if record is not None]
                 if len(found) < len(wanted):
-                    missing = wanted[records.index(None)]
-                    msg = f"waiting for task {missing}: the store has no such task"
-                    raise KeyError(msg)
+                    raise unknown(wanted[records.index(None)], "waiting for")
                 if all(record.status.is_terminal for record in found):
                     return found
                 with anyio.move_on_after(self.poll):
@@ -193,6 +228,8 @@ class Storage(Backend, Generic[A]):
 
     def _draft(self, kind: Kind[Any], options: PushOptions, payload: bytes) -> Draft:
         if options:
+            if "dedup" in options and not isinstance(self, Dedups):
+                raise without_dedups(kind, self)
             return checked_draft(kind, self.queue, options)._replace(payload=payload)
         return Draft(new_id(), self.queue, kind.name, payload, kind.codec.name, kind.version, {})
 

@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from layered import (
+    Dedup,
     Kind,
     Limits,
     MemoryStorage,
@@ -53,18 +54,34 @@ async def test_push_of_the_same_id_stores_nothing_and_says_so() -> None:
         ({"priority": -1}, r"priority must be 0 to 9, got -1"),
         ({"delay": -1}, r"delay must be 0 or more seconds, got -1"),
         ({"delay": float("nan")}, r"delay must be 0 or more seconds, got nan"),
-        ({"max_attempts": 0}, r"max_attempts must be 1 or more, got 0"),
-        ({"max_lost": 0}, r"max_lost must be 1 or more, got 0"),
+        ({"priority": 5.0}, r"priority must be 0 to 9, got 5.0"),
+        ({"delay": 10**400}, r"delay must be 0 or more seconds, got 1000"),
+        ({"max_attempts": 0}, r"max_attempts must be a whole number, 1 to 2147483647, got 0"),
+        ({"max_attempts": 1.5}, r"max_attempts must be a whole number, 1 to 2147483647, got 1.5"),
+        ({"max_attempts": 10**400}, r"max_attempts must be a whole number"),
+        ({"max_lost": 0}, r"max_lost must be a whole number, 1 to 2147483647, got 0"),
+        ({"max_lost": 10**30}, r"max_lost must be a whole number, 1 to 2147483647, got 1000"),
         ({"metadata": {"a": 1}}, r"metadata must be a mapping of text to text, got \{'a': 1\}"),
         ({"id": "42"}, r"a task id must be a UUID, got '42'; pass a UUID"),
         ({"id": 42}, r"a task id must be a UUID, got 42"),
         ({"delay": "5"}, r"delay must be 0 or more seconds, got '5'"),
         ({"metadata": "a"}, r"metadata must be a mapping of text to text, got 'a'"),
-        ({"max_lost": "2"}, r"max_lost must be 1 or more, got '2'"),
+        ({"max_lost": "2"}, r"max_lost must be a whole number, 1 to 2147483647, got '2'"),
         ({"at": 1.5}, r"at must be an aware datetime, such as datetime.now\(UTC\), got 1.5"),
         ({"at": datetime(2026, 1, 1)}, r"no time zone"),  # noqa: DTZ001 - naive on purpose
         ({"expires_at": datetime(2026, 1, 1)}, r"no time zone"),  # noqa: DTZ001 - naive on purpose
-        ({"dely": 5}, r"unknown option 'dely'; known are at, delay, expires_at, id"),
+        ({"dedup": ""}, r"dedup key must be a text of 1 to 200 characters, got ''"),
+        ({"dedup": 5}, r"dedup key must be a text of 1 to 200 characters, got 5"),
+        ({"dedup": "k" * 201}, r"dedup key must have at most 200 characters, got 201"),
+        ({"dedup": Dedup("a\nb")}, r"dedup key must have no control characters"),
+        ({"dedup": Dedup("k", window=-1)}, r"dedup window must be 0 or more seconds, got -1"),
+        ({"dedup": Dedup("k", window=float("inf"))}, r"dedup window must be .*, got inf"),
+        ({"dedup": ("k", "keep")}, r"dedup key must be a text"),
+        (
+            {"dedup": Dedup("k", "keep")},  # type: ignore[arg-type] # wrong on purpose
+            r"dedup must have an OnConflict such as OnConflict.KEEP, got 'keep'",
+        ),
+        ({"dely": 5}, r"unknown option 'dely'; known are at, dedup, delay, expires_at, id"),
     ],
     ids=lambda value: repr(value) if isinstance(value, dict) else "",
 )
@@ -101,6 +118,8 @@ async def test_push_many_is_all_or_nothing() -> None:
         await storage.push_many([1, 2, "three"])
     with pytest.raises(PushRefused, match="takes no 'id'"):
         await storage.push_many([1], id="01a20a50-3774-7275-88da-68529aac2d3e")
+    with pytest.raises(PushRefused, match="takes no 'dedup'"):
+        await storage.push_many([1], dedup="key")
 
     assert await storage.counts("default") == {}
     assert await storage.push_many([]) == []
