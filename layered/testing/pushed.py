@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from layered.backend import Lists, Storage
+from layered.backend import Filter, Lists, Storage
 from layered.task import Kind, form_name
 
 if TYPE_CHECKING:
@@ -63,16 +63,19 @@ async def assert_pushed(storage: Storage[Any], form: TypeForm[A], /, **fields: o
 async def _all(storage: Storage[Any], form: TypeForm[A]) -> list[A]:
     """Read every task of the type, a page at a time; not what is left of pruned ones."""
     if not isinstance(storage, Lists):
-        msg = f"looking for what was pushed: {storage!r} cannot list its tasks; give it list_ids()"
+        msg = f"looking for what was pushed: {storage!r} cannot list its tasks; give it page()"
         raise TypeError(msg)
     kind = _kind(storage, form)
+    wanted = Filter(queue=storage.queue, names=[kind.name])
     found: list[A] = []
-    after = ""
-    while ids := await storage.list_ids(storage.queue, kind.name, after, PAGE):
-        after = ids[-1]
-        records = await storage.fetch(ids)
+    after: str | None = None
+    while True:
+        page = await storage.page(wanted, after, PAGE)
+        records = await storage.fetch([task.id for task in page.tasks])
         found += [kind.decode(each.payload) for each in records if each and each.payload]
-    return found
+        if page.after is None:
+            return found[::-1]  # pages begin with the last pushed
+        after = page.after
 
 
 def _kind(storage: Storage[Any], form: TypeForm[A]) -> Kind[A]:

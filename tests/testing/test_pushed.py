@@ -136,5 +136,5 @@ async def test_a_storage_that_cannot_list_is_refused() -> None:
     """With the way out."""
     storage = ToyStorage(Email, lambda: 0.0, Limits())
 
-    with pytest.raises(TypeError, match=r"cannot list its tasks; give it list_ids\(\)"):
+    with pytest.raises(TypeError, match=r"cannot list its tasks; give it page\(\)"):
         await pushed(storage, Email)

@@ -7,7 +7,7 @@ Nothing here waits or looks at a clock: the storage says what time it is.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from secrets import token_bytes
 
@@ -17,6 +17,7 @@ from layered.backend import (
     STALE,
     Answer,
     Cancelled,
+    Change,
     Claimant,
     Claimed,
     Dead,
@@ -31,14 +32,18 @@ from layered.backend import (
     Retry,
     Settle,
 )
+from layered.backends.memory.crew import Crew
 from layered.backends.memory.ended import Ended
 from layered.backends.memory.index import Index
-from layered.backends.memory.rows import Row
-from layered.task import Draft, Fence, Lease, Status, to_micros
+from layered.backends.memory.keys import Keys
+from layered.backends.memory.pauses import Pauses
+from layered.backends.memory.rows import FOREVER, Row
+from layered.task import Draft, Fence, Lease, OnConflict, Status, to_micros
 
 OPERATIONS = {kind: kind.__name__.lower() for kind in (Done, Retry, Dead, Cancelled)}
 LAST = to_micros(datetime.max.replace(tzinfo=UTC))
 UNSTARTED = (Status.READY, Status.SCHEDULED, Status.RETRY)
+REQUEUED = (Status.DEAD, Status.CANCELLED)
 
 
 class Book:
@@ -48,27 +53,30 @@ class Book:
     Args:
         limits: Retention.
         keep: Most ended tasks.
+        queue: The queue that is known from the start.
     """
 
-    __slots__ = ("_ended", "_expiring", "_index", "_running", "rows")
+    __slots__ = ("_ended", "_expiring", "_index", "_running", "crew", "keys", "pauses", "rows")
 
-    def __init__(self, limits: Limits, keep: int) -> None:
+    def __init__(self, limits: Limits, keep: int, queue: str) -> None:
         self.rows: dict[str, Row] = {}
+        self.keys = Keys()
+        self.pauses = Pauses(queue)
+        self.crew = Crew()
         self._index = Index()
         self._running: dict[str, Row] = {}
         self._expiring: list[Row] = []
-        self._ended = Ended(self.rows, limits, keep)
+        self._ended = Ended(self.rows, self.keys, limits, keep)
 
     def insert(self, draft: Draft, now: int) -> Pushed:
-        """Store a task, unless one of its id is there."""
+        """Store a task, unless one of its id is there, or one that holds its key."""
         row = self.rows.get(draft.id)
         if row is not None:
             return Pushed(draft.id, row.status)
         due = _after(now, draft.delay) if draft.at is None else to_micros(draft.at)
-        row = self.rows[draft.id] = Row(draft, now, due)
-        self._index.place(row, Status.READY if due <= now else Status.SCHEDULED)
-        if draft.expires_at is not None:
-            self._expiring.append(row)
+        if draft.dedup is not None and (holder := self.keys.holder_for(draft, now)):
+            return self._met(holder, draft, due, now)
+        self._add(Row(draft, now, due), now)
         return Pushed(draft.id)
 
     def claim(
@@ -76,6 +84,8 @@ class Book:
     ) -> Claimed:
         """Lease due tasks, the best first; end the expired ones among those looked at."""
         queue, claim_id, examined = claimant.queue, token_bytes(16), 0
+        if paused := self.pauses.left(queue, now):
+            return Claimed((), next_due_in=None if paused == FOREVER else paused)
         leases: list[Lease] = []
         left = dict(wanted)
         rows = self._index.take(queue, left, now, most)
@@ -118,6 +128,8 @@ class Book:
             self._end(row, Status.CANCELLED, now)
         elif isinstance(ending, Dead) or row.exhausted:
             self._end(row, Status.DEAD, now, ending.failure)
+        elif row.cancel_requested:
+            self._end(row, Status.CANCELLED, now, ending.failure)
         else:
             row.note(ending.failure)
             self._back(row, _after(now, ending.delay), Status.RETRY)
@@ -130,7 +142,9 @@ class Book:
             return self._refused(item.fence, "release")
         row.attempt = max(row.attempt, item.attempt) - 1
         row.settled = (row.claim_id, "release")
-        if item.delay > 0:
+        if row.cancel_requested:
+            self._end(row, Status.CANCELLED, now)
+        elif item.delay > 0:
             self._back(row, _after(now, item.delay), Status.RETRY)
         else:
             self._back(row, row.due, Status.READY)
@@ -141,36 +155,85 @@ class Book:
         overdue = [row for row in self._running.values() if row.lease_until <= mono]
         return [self._reaped(row, now) for row in overdue[:limit]]
 
+    def cancel(self, task_id: str, now: int) -> Change:
+        """Cancel a task that does not run; ask one that runs to stop."""
+        row = self.rows.get(task_id)
+        if row is None:
+            return Change(task_id, None, changed=False)
+        changed = not (row.status.is_terminal or row.cancel_requested)
+        if row.status is Status.RUNNING:
+            row.cancel_requested = True
+        elif changed:
+            self._index.withdraw(row, Status.CANCELLED)
+            self._end(row, Status.CANCELLED, now)
+        return Change(task_id, row.status, changed)
+
+    def requeue(self, ids: Sequence[str], now: int) -> list[Change]:
+        """Make ended tasks ready, but those that are done, stripped, or have lost their key."""
+        changes = [self._requeue(one, now) for one in ids]
+        self._ended.leave({self.rows[change.id] for change in changes if change.changed})
+        return changes
+
+    def progress(self, fence: Fence, value: bytes) -> bool:
+        """Keep how far a run has come."""
+        if row := self._fenced(fence):
+            row.progress = value
+        return row is not None
+
+    def checkpoint(self, fence: Fence, step: str, value: bytes) -> bytes | None:
+        """Keep what a step gave, unless something is kept of it."""
+        if row := self._fenced(fence):
+            row.steps = row.steps or {}
+            return row.steps.setdefault(step, value)
+        return None
+
     def prune(self, limit: int, now: int) -> int:
         """End what has expired, and drop what has ended long ago."""
         self._expiring = [row for row in self._expiring if not row.status.is_terminal]
         overdue = [row for row in self._expiring if row.status in UNSTARTED and _expired(row, now)]
         for row in overdue[:limit]:
+            self._index.withdraw(row, Status.DEAD)
             self._expire(row, now)
+        self.crew.prune(now)
         changed = min(len(overdue), limit)
         return changed + self._ended.prune(now, limit - changed)
-
-    def counts(self, queue: str) -> dict[str, dict[Status, int]]:
-        """Count tasks by name and state; looks at every row."""
-        found: dict[str, dict[Status, int]] = {}
-        for row in self.rows.values():
-            if row.draft.queue == queue:
-                states = found.setdefault(row.draft.name, {})
-                states[row.status] = states.get(row.status, 0) + 1
-        return found
-
-    def ids(self, queue: str, name: str, after: str) -> list[str]:
-        """List the ids beyond *after*, sorted; looks at every row."""
-        drafts = (row.draft for row in self.rows.values())
-        return sorted(
-            draft.id
-            for draft in drafts
-            if draft.queue == queue and draft.name == name and draft.id > after
-        )
 
     def names(self, queue: str) -> list[str]:
         """List the names that have ready tasks."""
         return self._index.names(queue)
+
+    def _add(self, row: Row, now: int) -> None:
+        draft = row.draft
+        self.rows[draft.id] = row
+        self._index.place(row, Status.READY if row.due <= now else Status.SCHEDULED)
+        if draft.expires_at is not None:
+            self._expiring.append(row)
+        if draft.dedup is not None:
+            self.keys.take(row, _after(now, draft.dedup.window))
+
+    def _met(self, holder: Row, draft: Draft, due: int, now: int) -> Pushed:
+        """Answer a push whose key is held; put its draft in the holder's place if it says so."""
+        replaces = draft.dedup and draft.dedup.on_conflict is OnConflict.REPLACE
+        if not replaces or holder.status not in UNSTARTED:
+            return Pushed(holder.draft.id, holder.status)
+        row = holder.replaced(draft, due)
+        self._index.withdraw(holder, Status.CANCELLED)
+        self._add(row, now)
+        return Pushed(row.draft.id, row.status, replaced=True)
+
+    def _requeue(self, task_id: str, now: int) -> Change:
+        row = self.rows.get(task_id)
+        if row is None:
+            return Change(task_id, None, changed=False)
+        if row.status not in REQUEUED or row.stripped:
+            return Change(task_id, row.status, changed=False)
+        holder = self.keys.holder_for(row.draft, now)
+        if holder is not None and not holder.status.is_terminal:
+            return Change(task_id, row.status, changed=False, holder=holder.draft.id)
+        self.keys.take(row, now)
+        row.requeue(now)
+        self._index.place(row, Status.READY)
+        return Change(task_id, row.status, changed=True)
 
     def _fenced(self, fence: Fence) -> Row | None:
         """Answer the row if the fence still holds."""

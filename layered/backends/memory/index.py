@@ -37,6 +37,12 @@ class Index:
             line = lines[key] = Line(statuses)
         line.put(rank, row)
 
+    def withdraw(self, row: Row, status: Status) -> None:
+        """Take out a row that waits for its turn: it is in *status* now."""
+        lines = self._ready if row.status is Status.READY else self._future
+        row.status = status
+        lines[row.draft.queue, row.draft.name].withdraw()
+
     def take(self, queue: str, left: Mapping[str, int], now: int, most: int) -> Iterator[Row]:
         """
         Take ready rows off the lines, the best first, of names that have something left.

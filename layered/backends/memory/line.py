@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Set as AbstractSet
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
 from layered.backends.memory.rows import Row
@@ -21,20 +21,21 @@ class Line:
     What comes in order, nearly everything, is kept in a deque, where a row
     costs the same however many there are; only the rest is in a heap.
 
-    Outdated entries stay until they come up: an entry is true while its
-    row has one of *statuses*, and the due time that it was put in with.
+    Outdated entries stay until they come up, or are the most: an entry is
+    true while its row has one of *statuses*, and the due time that it was
+    put in with.
 
     Args:
         statuses: Of the rows that belong here.
     """
 
-    __slots__ = ("_count", "_heap", "_ordered", "_statuses")
+    __slots__ = ("_count", "_heap", "_ordered", "_outdated", "_statuses")
 
     def __init__(self, statuses: AbstractSet[Status]) -> None:
         self._statuses = statuses
         self._ordered: deque[Entry] = deque()
         self._heap: list[Entry] = []
-        self._count = 0
+        self._count = self._outdated = 0
 
     def put(self, rank: int, row: Row) -> None:
         """Put a row in its place."""
@@ -58,6 +59,18 @@ class Line:
     def pop(self) -> Row:
         """Take off the entry at the head, true or not, and answer its row."""
         return (heappop(self._heap) if self._heap_leads() else self._ordered.popleft())[4]
+
+    def withdraw(self) -> None:
+        """Be told that an entry has become outdated; clear all such out once they are the most."""
+        self._outdated += 1
+        if 2 * self._outdated > len(self._ordered) + len(self._heap):
+            self._ordered = deque(filter(self._is_true, self._ordered))
+            self._heap = list(filter(self._is_true, self._heap))
+            heapify(self._heap)
+            self._outdated = 0
+
+    def _is_true(self, entry: Entry) -> bool:
+        return entry[4].status in self._statuses and entry[4].due == entry[1]
 
     def _heap_leads(self) -> bool:
         heap, ordered = self._heap, self._ordered

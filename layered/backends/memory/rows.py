@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from layered.backend import Claimant, Failure, Record
+from copy import copy
+from typing import Any
+
+from layered.backend import Claimant, Failure, Record, Summary
 from layered.task import Draft, Fence, Lease, Status, from_micros
 
 ERRORS_KEPT = 5
@@ -25,10 +28,13 @@ class Row:
         "lease_until",
         "lost",
         "owner",
+        "progress",
         "result",
         "run_deadline",
         "settled",
         "status",
+        "steps",
+        "stripped",
     )
 
     def __init__(self, draft: Draft, now: int, due: int) -> None:
@@ -41,8 +47,10 @@ class Row:
         self.owner: str | None = None
         self.lease_until = 0.0
         self.run_deadline = FOREVER
-        self.cancel_requested = False
+        self.cancel_requested = self.stripped = False
         self.result: bytes | None = None
+        self.progress: bytes | None = None
+        self.steps: dict[str, bytes] | None = None
         self.errors: tuple[Failure, ...] = ()
         self.settled: tuple[bytes, str] | None = None
         self.finished = 0
@@ -82,34 +90,73 @@ class Row:
             self.created,
         )
 
+    def replaced(self, draft: Draft, due: int) -> Row:
+        """Make a row of the same task that does what *draft* says, in place of this one."""
+        row = copy(self)
+        row.due = due
+        row.draft = self.draft._replace(
+            name=draft.name,
+            payload=draft.payload,
+            codec=draft.codec,
+            version=draft.version,
+            metadata=draft.metadata,
+            priority=draft.priority,
+            expires_at=draft.expires_at,
+            dedup=draft.dedup,
+        )
+        return row
+
+    def requeue(self, now: int) -> None:
+        """Be as one that has not run, but for the epoch and the errors."""
+        self.due = now
+        self.attempt = self.lost = self.finished = 0
+        self.cancel_requested = False
+        self.draft = self.draft._replace(expires_at=None)
+
     def strip(self) -> bool:
-        """Make a tombstone: drop what is large; tell whether there was anything to drop."""
-        full = bool(self.draft.payload or self.result or self.errors)
+        """Make a tombstone: drop what may be large; tell whether it was none."""
+        if self.stripped:
+            return False
+        self.stripped = True
         self.draft = self.draft._replace(payload=b"", metadata={})
-        self.result, self.errors = None, ()
-        return full
+        self.result = self.progress = self.steps = None
+        self.errors = ()
+        return True
+
+    def summary(self) -> Summary:
+        """Answer what is known of the task, without what may be large."""
+        return Summary(**self._summary())
 
     def record(self) -> Record:
         """Answer all that is known of the task."""
         draft = self.draft
         return Record(
-            id=draft.id,
-            queue=draft.queue,
-            name=draft.name,
-            status=self.status,
+            **self._summary(),
             payload=draft.payload,
             codec=draft.codec,
             version=draft.version,
             metadata=dict(draft.metadata),
-            priority=draft.priority,
-            attempt=self.attempt,
-            max_attempts=draft.max_attempts,
-            lost=self.lost,
-            epoch=self.epoch,
-            owner=self.owner,
-            due_at=from_micros(self.due),
-            created_at=from_micros(self.created),
-            finished_at=from_micros(self.finished) if self.finished else None,
             result=self.result,
             errors=self.errors,
+            progress=self.progress,
         )
+
+    def _summary(self) -> dict[str, Any]:
+        draft = self.draft
+        return {
+            "id": draft.id,
+            "queue": draft.queue,
+            "name": draft.name,
+            "status": self.status,
+            "priority": draft.priority,
+            "attempt": self.attempt,
+            "max_attempts": draft.max_attempts,
+            "lost": self.lost,
+            "epoch": self.epoch,
+            "owner": self.owner,
+            "due_at": from_micros(self.due),
+            "created_at": from_micros(self.created),
+            "finished_at": from_micros(self.finished) if self.finished else None,
+            "cancel_requested": self.cancel_requested,
+            "dedup_key": draft.dedup.key if draft.dedup else None,
+        }

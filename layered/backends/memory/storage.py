@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Self, TypeVar, overload
 
 from anyio.lowlevel import checkpoint
@@ -19,12 +20,17 @@ from typing_extensions import Unpack
 from layered.backend import (
     Answer,
     ArgsLike,
+    Beat,
+    Change,
     Claimant,
     Claimed,
+    Filter,
     Form,
     KindsLike,
     Limits,
+    Page,
     Pushed,
+    Queue,
     Reaped,
     Record,
     Release,
@@ -32,14 +38,16 @@ from layered.backend import (
     Renewal,
     Retry,
     Settle,
+    Sighting,
     Storage,
     StorageOptions,
 )
+from layered.backends.memory import listing
 from layered.backends.memory.book import Book
 from layered.errors import BackendError
 from layered.service.clock import loop_clock, loop_token
 from layered.service.layer import LayerLike
-from layered.task import Draft, Status
+from layered.task import Draft, Fence, Status, to_micros
 
 A = TypeVar("A")
 
@@ -64,7 +72,8 @@ class MemoryStorage(Storage[A]):
         now: Wall clock, seconds since 1970; default the wall clock at the
             first use, moved on by the event loop's clock.
         keep: Most ended tasks to keep; the oldest go first, without a
-            tombstone, so that memory stays bounded.
+            tombstone, and their dedup keys with them, so that memory stays
+            bounded.
 
     Raises:
         BackendError: by every operation in a second event loop.
@@ -89,7 +98,7 @@ class MemoryStorage(Storage[A]):
         self._micros_now: Callable[[], int]
         self._loop: object = None
         self._clock: Callable[[], float] = time.monotonic
-        self._book = Book(self.limits, keep)
+        self._book = Book(self.limits, keep, self.queue)
         self._inserts = 0
 
     async def __aenter__(self) -> Self:
@@ -105,6 +114,10 @@ class MemoryStorage(Storage[A]):
         if not self._inserts % 64:
             await checkpoint()
         now = self._micros()
+        for draft in drafts:
+            if draft.dedup is not None:
+                self._book.keys.admit(drafts, self._book.rows, now)
+                break
         answers = [self._book.insert(draft, now) for draft in drafts]
         self.pushed.notify()
         return answers
@@ -151,17 +164,79 @@ class MemoryStorage(Storage[A]):
     async def counts(self, queue: str, /) -> Mapping[str, Mapping[Status, int]]:
         """See `Backend.counts`; looks at every row."""
         self._micros()
-        return self._book.counts(queue)
+        return listing.counts(self._book.rows, queue)
 
     async def names(self, queue: str, /) -> Sequence[str]:
         """See `Backend.names`."""
         self._micros()
         return self._book.names(queue)
 
-    async def list_ids(self, queue: str, name: str, after: str, limit: int, /) -> Sequence[str]:
-        """See `Lists.list_ids`; looks at every row."""
+    async def page(self, wanted: Filter, after: str | None, limit: int, /) -> Page:
+        """See `Lists.page`; looks at every id."""
         self._micros()
-        return self._book.ids(queue, name, after)[:limit]
+        return listing.page(self._book.rows, wanted, after, limit)
+
+    async def cancel(self, ids: Sequence[str], /) -> Sequence[Change]:
+        """See `Cancels.cancel`."""
+        now = self._micros()
+        changes = [self._book.cancel(one, now) for one in ids]
+        self.ended.notify()
+        return changes
+
+    async def requeue(self, ids: Sequence[str], /) -> Sequence[Change]:
+        """See `Requeues.requeue`."""
+        changes = self._book.requeue(ids, self._micros())
+        self.pushed.notify()
+        return changes
+
+    async def queues(self) -> Sequence[Queue]:
+        """See `Pauses.queues`."""
+        return self._book.pauses.queues(self._micros())
+
+    async def pause(self, queue: str, until: datetime | None, /) -> None:
+        """See `Pauses.pause`."""
+        self._micros()
+        self._book.pauses.pause(queue, None if until is None else to_micros(until))
+
+    async def resume(self, queue: str, /) -> None:
+        """See `Pauses.resume`."""
+        self._micros()
+        self._book.pauses.resume(queue)
+        self.pushed.notify()
+
+    async def beat(self, beat: Beat, /) -> None:
+        """See `Sees.beat`."""
+        self._book.crew.beat(beat, self._micros())
+
+    async def leave(self, owner: str, /) -> None:
+        """See `Sees.leave`."""
+        self._micros()
+        self._book.crew.leave(owner)
+
+    async def workers(self) -> Sequence[Sighting]:
+        """See `Sees.workers`."""
+        return self._book.crew.workers(self._micros())
+
+    async def progress(self, fence: Fence, value: bytes, /) -> bool:
+        """See `Reports.progress`."""
+        self._micros()
+        return self._book.progress(fence, value)
+
+    async def checkpoint(self, fence: Fence, step: str, value: bytes, /) -> bytes | None:
+        """See `Remembers.checkpoint`."""
+        self._micros()
+        return self._book.checkpoint(fence, step, value)
+
+    async def checkpoints(self, task_id: str, /) -> Mapping[str, bytes]:
+        """See `Remembers.checkpoints`."""
+        self._micros()
+        row = self._book.rows.get(task_id)
+        return dict(row.steps or {}) if row else {}
+
+    async def holder(self, queue: str, key: str, /) -> str | None:
+        """See `Dedups.holder`."""
+        row = self._book.keys.holder(queue, key, self._micros())
+        return row.draft.id if row else None
 
     async def prune(self, limit: int, /) -> int:
         """See `Backend.prune`."""

@@ -1,6 +1,7 @@
 """The backend suite: the contract of `layered.backend.Backend`, as rules that any store can run."""
 
 from layered.testing.conformance.backend import (  # noqa: F401 - they register their rules
+    cancel,
     claim,
     fence,
     lease,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from layered.backend import Dead, Limits, Lists, Pushed, Retry
+from layered.backend import Dead, Limits, Pushed, Retry
 from layered.task import Status
 from layered.testing.conformance.backend.store import (
     ENDINGS,
@@ -178,23 +178,3 @@ async def a_tombstone_holds_no_errors(store: Store) -> None:
     equal((record.status, record.payload, list(record.errors)), (Status.DEAD, b"", []), "the task")
     equal(await store.settle(dead), ["already dead"], "the answer to the same settle")
     equal(await store.settle(done(lease)), ["stale"], "the answer to another ending")
-
-
-@rule()
-async def ids_are_listed_page_by_page(store: Store) -> None:
-    """Every task of the name and queue once, in the order of ids, whatever its state."""
-    storage = store.storage
-    if not isinstance(storage, Lists):
-        return
-    await store.settle(done(await store.running()))
-    await store.push(*(draft(delay=float(n)) for n in range(4)))
-    await store.push(draft(name="b"), draft(queue="elsewhere"))
-
-    pages = [await storage.list_ids("default", "a", "", PAGE)]
-    while len(pages[-1]) == PAGE:
-        pages.append(await storage.list_ids("default", "a", pages[-1][-1], PAGE))
-    ids = [task_id for page in pages for task_id in page]
-
-    equal([len(page) for page in pages], [2, 2, 1], "the lengths of the pages of 2")
-    equal(ids, sorted(set(ids)), "the ids")
-    equal({record.name for record in await store.read_all(*ids)}, {"a"}, "their names")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import attrs
 from typing_extensions import TypedDict, Unpack
@@ -13,23 +13,31 @@ from typing_extensions import TypedDict, Unpack
 from layered.backend import (
     Answer,
     Cancelled,
+    Cancels,
     Claimant,
     Claimed,
     Dead,
+    Dedups,
     Done,
     Ending,
     Failure,
     Limits,
+    Lists,
+    Pauses,
     Pushed,
     Reaped,
     Record,
     Release,
+    Remembers,
     Renew,
+    Reports,
+    Requeues,
     Retry,
+    Sees,
     Settle,
     Storage,
 )
-from layered.task import Draft, Lease, new_id
+from layered.task import Dedup, Draft, Lease, new_id
 from layered.testing.conformance.backend.clock import Clock
 from layered.testing.conformance.rule import RuleBroken, equal
 
@@ -59,6 +67,10 @@ class Effects(Protocol):
         ...
 
 
+class Controls(Cancels, Requeues, Lists, Pauses, Sees, Reports, Remembers, Dedups, Protocol):
+    """All that a storage may be able to do besides: a rule uses what it says that it needs."""
+
+
 ME = Claimant("default", "me")
 LOST = Claimant("default", "lost", lease=0.0)
 """A claimant whose leases end at once: what it claims can be reaped."""
@@ -86,6 +98,7 @@ class Fields(TypedDict, total=False):
     expires_at: datetime
     max_attempts: int
     max_lost: int
+    dedup: Dedup
 
 
 def draft(**fields: Unpack[Fields]) -> Draft:
@@ -134,6 +147,11 @@ class Store:
     storage: Storage[Any]
     clock: Clock
     make: Make
+
+    @property
+    def control(self) -> Controls:
+        """The storage, as a rule of `rule_of` may use it."""
+        return cast("Controls", self.storage)
 
     async def push(self, *drafts: Draft) -> Sequence[Pushed]:
         """Insert tasks, in one call."""

@@ -50,6 +50,20 @@ async def opened(make: Make, limits: Limits) -> AsyncIterator[Store]:
         yield Store(storage, clock, make)
 
 
+def rule_of(*needs: type[object], limits: Limits | None = None) -> Callable[[OnStore], OnMake]:
+    """Put a function of a `Store` into the suite; passing where a capability lacks."""
+
+    def add(function: OnStore) -> OnMake:
+        @wraps(function)
+        async def check(store: Store) -> None:
+            if all(isinstance(store.storage, capability) for capability in needs):
+                await function(store)
+
+        return rule(limits)(check)
+
+    return add
+
+
 def rule(limits: Limits | None = None) -> Callable[[OnStore], OnMake]:
     """Put a function of a `Store` into the suite; it gets one with these limits."""
 
