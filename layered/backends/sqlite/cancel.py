@@ -24,28 +24,28 @@ def cancel(connection: sqlite3.Connection, clock: Clock, ids: Sequence[str]) -> 
 def _cancel(connection: sqlite3.Connection, now: int, id_: str) -> Change:
     for (state,) in connection.execute(_CANCEL, (now, id_)).fetchall():
         return Change(id_, Status(state), changed=True)
-    for state, *_ in connection.execute(_LOOK, (id_,)).fetchall():
-        return Change(id_, Status(state), changed=False)
-    return Change(id_, None, changed=False)
+    row = connection.execute(_LOOK, (id_,)).fetchone()
+    return Change(id_, None if row is None else Status(row[0]), changed=False)
 
 
 def requeue(connection: sqlite3.Connection, clock: Clock, ids: Sequence[str]) -> Sequence[Change]:
-    """See `Requeues.requeue`; an open window of its key is no hindrance, and stays."""
+    """See `Requeues.requeue`; a key that another holds by its window alone is held, too."""
     now = clock.wall()
     return [_requeue(connection, now, id_) for id_ in ids]
 
 
 def _requeue(connection: sqlite3.Connection, now: int, id_: str) -> Change:
-    found = connection.execute(_LOOK, (id_,)).fetchall()
-    if not found:
+    row = connection.execute(_LOOK, (id_,)).fetchone()
+    if row is None:
         return Change(id_, None, changed=False)
-    ((state, may, queue, key),) = found
+    state, may, queue, key = row
     if not may:
         return Change(id_, Status(state), changed=False)
     if key is not None:
-        other = holder(connection, queue, key, now)
-        if other is not None and not other.status.is_terminal:
-            return Change(id_, Status(state), changed=False, holder=other.id)
-        hold(connection, queue, key, id_, now)
+        found = holder(connection, queue, key, now)
+        if found is None:
+            hold(connection, queue, key, id_, now)
+        elif found.id != id_:
+            return Change(id_, Status(state), changed=False, holder=found.id)
     connection.execute(_REQUEUE, (now, id_))
     return Change(id_, Status.READY, changed=True)

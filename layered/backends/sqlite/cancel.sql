@@ -6,7 +6,7 @@ WHERE id = ? AND (state < 4 OR (state = 4 AND NOT cancel_requested))
 RETURNING state;
 
 -- name: look
-SELECT state, state >= 6 AND NOT stripped, queue, dedup_key FROM task WHERE id = ?;
+SELECT state, state >= 6 AND payload IS NOT NULL, queue, dedup_key FROM task WHERE id = ?;
 
 -- name: requeue
 UPDATE task SET

@@ -65,7 +65,7 @@ class SqliteControl(Storage[A]):
         return changes
 
     async def requeue(self, ids: Sequence[str], /) -> Sequence[Change]:
-        """See `Requeues.requeue`; an open window of its key is no hindrance."""
+        """See `Requeues.requeue`."""
         changes = await self._write(
             lambda connection: cancelling.requeue(connection, self._clock, ids)
         )

@@ -27,5 +27,5 @@ def holder(connection: sqlite3.Connection, queue: str, key: str, now: int) -> Ho
 
 
 def hold(connection: sqlite3.Connection, queue: str, key: str, task: str, until: int) -> None:
-    """Give a key to a task, no matter who has it; it is not free before *until*."""
+    """Give a key to a task, whoever has it; it is not free before *until*."""
     connection.execute(_HOLD, (queue, key, task, until))

@@ -4,8 +4,6 @@ SELECT task.id, task.state FROM dedup CROSS JOIN task
 WHERE dedup.queue = ? AND dedup.key = ? AND task.id = dedup.task
     AND (task.state < 5 OR dedup.until > ?);
 
--- A window never gets shorter.
 -- name: hold
 INSERT INTO dedup (queue, key, task, until) VALUES (?, ?, ?, ?)
-ON CONFLICT (queue, key) DO UPDATE SET
-    task = excluded.task, until = max(dedup.until, excluded.until);
+ON CONFLICT (queue, key) DO UPDATE SET task = excluded.task, until = excluded.until;

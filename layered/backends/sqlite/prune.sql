@@ -5,7 +5,7 @@ ORDER BY expires_at LIMIT ?;
 
 -- name: walk
 SELECT
-    seq, state, created_at, coalesce(finished_at, created_at), stripped,
+    seq, state, created_at, coalesce(finished_at, created_at), payload IS NULL,
     dedup_key IS NOT NULL AND EXISTS (
         SELECT 1 FROM dedup
         WHERE queue = task.queue AND key = task.dedup_key AND dedup.task = task.id AND until > :now
@@ -24,8 +24,7 @@ DELETE FROM checkpoint WHERE task IN (
 
 -- name: strip
 UPDATE task SET
-    payload = x'', metadata = NULL, result = NULL, errors = NULL, progress = NULL, on_end = NULL,
-    stripped = 1
+    payload = NULL, metadata = NULL, result = NULL, errors = NULL, progress = NULL, on_end = NULL
 WHERE seq IN (SELECT value FROM json_each(?));
 
 -- name: delete

@@ -16,7 +16,6 @@ from layered.task import Dedup, Draft, OnConflict, Status, to_micros
 _SQL = named("push.sql")
 _INSERT, _STATE, _REPLACE = _SQL["insert"], _SQL["state"], _SQL["replace"]
 _READY, _SCHEDULED = int(Status.READY), int(Status.SCHEDULED)
-_REPLACED = ("name", "codec", "version", "payload", "priority")
 
 
 def insert(
@@ -52,34 +51,46 @@ def _met(
         )
         raise Conflict(msg)
     if dedup.on_conflict is OnConflict.REPLACE:
-        due = _due(draft, now)
-        values = {
-            **{field: getattr(draft, field) for field in _REPLACED},
-            "id": found.id,
-            "due": due,
-            "state": _READY if due <= now else _SCHEDULED,
-        }
-        for (state,) in connection.execute(_REPLACE, values).fetchall():
+        state, due = _start(draft, now)
+        values = (
+            draft.name,
+            state,
+            draft.priority,
+            due,
+            _expiry(draft),
+            draft.codec,
+            draft.version,
+            metadata_text(draft.metadata),
+            draft.payload,
+            found.id,
+        )
+        if connection.execute(_REPLACE, values).rowcount:
             hold(connection, draft.queue, dedup.key, found.id, after(now, dedup.window))
             return Pushed(found.id, Status(state), replaced=True)
     return Pushed(found.id, found.status)
 
 
-def _due(draft: Draft, now: int) -> int:
-    return after(now, draft.delay) if draft.at is None else to_micros(draft.at)
+def _start(draft: Draft, now: int) -> tuple[int, int]:
+    """Answer the first state, and the due time."""
+    due = after(now, draft.delay) if draft.at is None else to_micros(draft.at)
+    return _READY if due <= now else _SCHEDULED, due
+
+
+def _expiry(draft: Draft) -> int | None:
+    return None if draft.expires_at is None else to_micros(draft.expires_at)
 
 
 def _row(draft: Draft, now: int) -> tuple[str | int | bytes | None, ...]:
-    due = _due(draft, now)
+    state, due = _start(draft, now)
     return (
         draft.id,
         draft.queue,
         draft.name,
-        _READY if due <= now else _SCHEDULED,
+        state,
         draft.priority,
         due,
         now,
-        to_micros(draft.expires_at) if draft.expires_at is not None else None,
+        _expiry(draft),
         draft.max_attempts,
         draft.max_lost,
         None if draft.dedup is None else draft.dedup.key,

@@ -8,10 +8,9 @@ ON CONFLICT (id) DO NOTHING;
 -- name: state
 SELECT state FROM task WHERE id = ?;
 
--- The name and the codec belong to the arguments.
+-- The name belongs to the arguments, as all that says how to read them.
 -- name: replace
 UPDATE task SET
-    name = :name, codec = :codec, version = :version, payload = :payload, priority = :priority,
-    due_at = :due, state = iif(state = 0, 0, :state)
-WHERE id = :id AND state < 4
-RETURNING state;
+    name = ?, state = ?, priority = ?, due_at = ?, expires_at = ?, codec = ?, version = ?,
+    metadata = ?, payload = ?
+WHERE id = ? AND state >= 1 AND state <= 3;

@@ -3,7 +3,7 @@
 SELECT
     task.id, queue, name, state, priority, attempt, max_attempts, lost, epoch, owner, due_at,
     created_at, finished_at, cancel_requested, dedup_key,
-    payload, codec, version, metadata, result, errors, progress
+    coalesce(payload, x''), codec, version, metadata, result, errors, progress
 FROM json_each(?) AS wanted CROSS JOIN task WHERE task.id = wanted.value;
 
 -- The last id that a page looks at; none, if all that are left are fewer.

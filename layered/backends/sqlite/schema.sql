@@ -32,12 +32,11 @@ CREATE TABLE task (
     dedup_key        TEXT,
     run_id           TEXT,
     step             TEXT,
-    -- Whether only a tombstone is left: prune took its arguments.
-    stripped         INTEGER NOT NULL DEFAULT 0 CHECK (stripped IN (0, 1)),
     codec            TEXT    NOT NULL,
     version          INTEGER NOT NULL,
     metadata         TEXT CHECK (metadata IS NULL OR json_valid(metadata)),
-    payload          BLOB    NOT NULL,
+    -- NULL in a tombstone, and nowhere else.
+    payload          BLOB,
     result           BLOB,
     errors           TEXT CHECK (errors IS NULL OR json_valid(errors)),
     progress         BLOB,

@@ -29,7 +29,7 @@ WHERE id = ? AND epoch = ? AND claim_id = ? AND state = 4;
 -- name: retry
 UPDATE task SET
     state = CASE
-        WHEN cancel_requested THEN 7 WHEN max(attempt, :attempt) >= max_attempts THEN 6 ELSE 2
+        WHEN max(attempt, :attempt) >= max_attempts THEN 6 WHEN cancel_requested THEN 7 ELSE 2
     END,
     due_at = iif(cancel_requested OR max(attempt, :attempt) >= max_attempts, due_at, :due),
     finished_at = iif(cancel_requested OR max(attempt, :attempt) >= max_attempts, :now, NULL),
