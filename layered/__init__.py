@@ -68,12 +68,15 @@ from layered.worker.worker import Worker
 
 if TYPE_CHECKING:
     from layered.backends.memory import MemoryStorage
+    from layered.backends.postgres import PostgresStorage
     from layered.backends.sqlite import SqliteStorage
 
 _STORAGES = {
     "MemoryStorage": "layered.backends.memory",
+    "PostgresStorage": "layered.backends.postgres",
     "SqliteStorage": "layered.backends.sqlite",
 }
+_DRIVERS = {"psycopg"}
 
 __all__ = [
     "Abort",
@@ -157,7 +160,14 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Load a storage when it is first named."""
     if name in _STORAGES:
-        storage: object = getattr(import_module(_STORAGES[name]), name)
+        try:
+            storage: object = getattr(import_module(_STORAGES[name]), name)
+        except ImportError as error:
+            extra = _STORAGES[name].rpartition(".")[2]
+            if error.name in _DRIVERS:
+                msg = f"{name} needs {error.name}; pip install 'layered-tasks[{extra}]'"
+                raise ImportError(msg, name=error.name) from error
+            raise
         return storage
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

@@ -14,6 +14,7 @@ from layered.backends.memory import MemoryStorage
 from layered.backends.sqlite import SqliteStorage
 from layered.task import NO_METADATA, new_id
 from layered.testing.conformance.backend import Clock, Make
+from tests.conformance.postgres import MakePostgres
 
 
 @attrs.frozen
@@ -82,4 +83,5 @@ def run(path: str, statement: str) -> int:
 BACKENDS: dict[str, Callable[[Path], Make]] = {
     "memory": MakeMemory,
     "sqlite": MakeSqlite,
+    "postgres": MakePostgres,
 }

@@ -1,11 +1,5 @@
-"""
-The fixtures `postgres` and `postgres_schema`.
+"""The fixtures `postgres` and `postgres_schema`."""
 
-``LAYERED_TEST_POSTGRES`` in the environment names a server to use instead of our own, as a DSN
-of a user who may create schemas.
-"""
-
-import os
 import uuid
 from collections.abc import Iterator
 
@@ -13,17 +7,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.servers.postgres import Server
+from tests.servers.shared import postgres_dsn
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
+def postgres() -> str:
     """Give the DSN of a server that the tests of this process share, started when first wanted."""
-    if dsn := os.environ.get("LAYERED_TEST_POSTGRES"):
-        yield dsn
-        return
-    with Server() as server:
-        yield server.dsn
+    return postgres_dsn()
 
 
 @pytest.fixture

@@ -1,0 +1,3 @@
+"""Tasks in PostgreSQL."""
+
+from layered.backends.postgres.storage import PostgresStorage as PostgresStorage

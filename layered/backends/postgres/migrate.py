@@ -1,0 +1,76 @@
+"""Migrations: the schema's versions, and how a database gets to the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg import sql
+
+from layered.backends.postgres.connection import Connection
+from layered.backends.postgres.queries import text
+from layered.errors import Fatal
+
+MIGRATIONS = ("schema.sql",)
+"""The files that lead from each version to the next; each writes down its own."""
+
+VERSION = len(MIGRATIONS)
+
+
+def statements(schema: str, version: int = 0) -> Sequence[str]:
+    """
+    Answer the SQL that leads from *version* to the newest.
+
+    Args:
+        schema: The schema, quoted.
+        version: Where the database stands; 0 for not at all.
+    """
+    return [text(file, schema) for file in MIGRATIONS[version:]]
+
+
+async def version(connection: Connection, schema: str) -> int:
+    """Read where a database stands; 0 if it has no such schema."""
+    table = f"{schema}.migration"
+    found = await connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
+    if not (await found.fetchall())[0][0]:
+        return 0
+    query = sql.SQL("SELECT coalesce(max(version), 0) FROM {}").format(sql.SQL(table))
+    ((stands,),) = await (await connection.execute(query)).fetchall()
+    return int(stands)
+
+
+async def check(connection: Connection, schema: str, where: str) -> int:
+    """
+    Answer where a database stands.
+
+    Raises:
+        Fatal: if that is beyond what this program knows.
+    """
+    stands = await version(connection, schema)
+    if stands > VERSION:
+        msg = (
+            f"using schema {schema} of {where}: it has version {stands}, this program knows up "
+            f"to {VERSION}; update layered-tasks"
+        )
+        raise Fatal(msg)
+    return stands
+
+
+async def migrate(connection: Connection, schema: str, where: str) -> Sequence[str]:
+    """
+    Bring a database to the newest version, in one transaction.
+
+    Who comes at the same time waits, and then finds nothing left to do.
+
+    Returns:
+        The statements that were run.
+    """
+    if await check(connection, schema, where) == VERSION:
+        return []
+    async with connection.together():
+        await connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"layered {schema}",)
+        )
+        made = statements(schema, await check(connection, schema, where))
+        for statement in made:
+            await connection.execute(sql.SQL(statement))
+    return made

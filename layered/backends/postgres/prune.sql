@@ -1,0 +1,59 @@
+-- name: sweep
+WITH overdue AS MATERIALIZED (
+    SELECT id, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS now
+    FROM {schema}.task
+    WHERE expires_at IS NOT NULL AND state >= 1 AND state <= 3
+        AND expires_at <= (extract(epoch FROM statement_timestamp()) * 1000000)::bigint
+    ORDER BY expires_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE {schema}.task SET
+    state = 6, finished_at = overdue.now,
+    errors = (errors || json_build_array('expired', 'not started by ' || to_char(
+        to_timestamp(expires_at / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS+00:00'
+    ), '')::text)[greatest(1, coalesce(array_length(errors, 1), 0) - 3):]
+FROM overdue
+WHERE task.id = overdue.id AND task.state >= 1 AND task.state <= 3
+RETURNING 1;
+
+-- A step of the walk in the order of ids: rows, and of each what is due to it.
+-- 0: nothing, and too young to be past any retention; 1: nothing; 2: to be stripped; 3: to go.
+-- name: walk
+SELECT
+    id::text,
+    CASE
+        WHEN state < 5 THEN (created_at <= now - %(least)s)::integer
+        WHEN coalesce(finished_at, created_at)
+            > now - CASE WHEN state = 6 THEN %(dead)s ELSE %(done)s END::bigint
+            THEN (created_at <= now - %(least)s)::integer
+        WHEN coalesce(finished_at, created_at) <= now - %(tombstone)s THEN 3
+        WHEN payload <> '' OR metadata IS NOT NULL OR result IS NOT NULL OR errors IS NOT NULL
+            OR progress IS NOT NULL THEN 2
+        ELSE 1
+    END
+FROM {schema}.task, (
+    SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now
+) AS clock
+WHERE id > %(after)s::uuid ORDER BY id LIMIT %(limit)s;
+
+-- name: strip
+WITH forgotten AS (
+    DELETE FROM {schema}.dedup USING (
+        SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now
+    ) AS clock WHERE task = ANY(%(ids)s::uuid[]) AND until <= clock.now
+), dropped AS (
+    DELETE FROM {schema}.checkpoint WHERE task = ANY(%(ids)s::uuid[])
+)
+UPDATE {schema}.task SET
+    payload = '', metadata = NULL, result = NULL, errors = NULL, progress = NULL, on_end = NULL
+WHERE id = ANY(%(ids)s::uuid[]) AND state >= 5;
+
+-- name: delete
+WITH forgotten AS (
+    DELETE FROM {schema}.dedup USING (
+        SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now
+    ) AS clock WHERE task = ANY(%(ids)s::uuid[]) AND until <= clock.now
+), dropped AS (
+    DELETE FROM {schema}.checkpoint WHERE task = ANY(%(ids)s::uuid[])
+)
+DELETE FROM {schema}.task WHERE id = ANY(%(ids)s::uuid[]) AND state >= 5;
