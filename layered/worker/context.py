@@ -5,18 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import anyio
 import anyio.from_thread
-from anyio.lowlevel import checkpoint_if_cancelled
 
-from layered.backend import Answer, Done, Settle, Transactional, Verdict
-from layered.errors import BackendBroken, LeaseLost, WrongState
-from layered.task import CancelReason, Lease, Run, Settling, Task
-from layered.worker.outcome import encode_result
+from layered.backend import decoder
+from layered.errors import WrongState
+from layered.task import CancelReason, Run, Task
+from layered.worker import own
 from layered.worker.shift import Shift
 from layered.worker.states import State
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -27,11 +29,12 @@ class WorkerContext:
     A worker as its handlers see it: `ctx: WorkerContext` as a parameter.
 
     Inside a handler it also knows that handler's run: `cancelled`,
-    `cancel_reason`, `attempt_id`, `settle_in`. `Worker.context` is the
-    same without a run.
+    `cancel_reason`, `progress`, `once`, `checkpoint`, `settle_in`.
+    `Worker.context` is the same without a run.
 
-    Plain functions, handlers or listeners, may call everything but
-    `settle_in` from their thread; other threads may only read.
+    Plain functions, handlers or listeners, may call everything from their
+    thread, what is async by ``anyio.from_thread.run(ctx.progress, 0.5)``;
+    other threads may only read.
     """
 
     __slots__ = ("_run", "_shift")
@@ -166,34 +169,73 @@ class WorkerContext:
         Cancellation:
             Before it begins. Once begun it is shielded and goes through.
         """
-        run, backend = self._mine("settle_in"), self._shift.backend
-        lease = run.record
-        if not isinstance(backend, Transactional) or not isinstance(lease, Lease):
-            msg = f"{backend!r} has no transactions to share: return the result instead"
-            raise WrongState(msg)
-        if run.settling is not Settling.OPEN:
-            msg = f"task {lease.name} {lease.id} was settled before: settle_in works once"
-            raise WrongState(msg)
-        result, dropped = encode_result(value, self._shift.result_limit)
-        if value is not None and dropped is not None:
-            msg = f"settling task {lease.name} {lease.id}: its result cannot be stored: {dropped}"
-            raise WrongState(msg)
-        await checkpoint_if_cancelled()
-        run.settling = Settling.STARTED
-        item = Settle(lease.fence, Done(None if value is None else result), run.attempt)
-        try:
-            answer = await _shielded(backend.settle_in(tx, item))
-        except BackendBroken:
-            raise
-        except BaseException:
-            run.settling = Settling.OPEN
-            raise
-        if answer.verdict is Verdict.STALE:
-            run.settling = Settling.OPEN
-            run.cancel(CancelReason.LEASE_LOST)
-            msg = f"task {lease.name} {lease.id}: another run owns it by now; nothing was written"
-            raise LeaseLost(msg)
-        run.settling = Settling.DONE
+        await own.settle_in(self._shift.backend, self._mine("settle_in"), tx, value)
+
+    async def progress(self, value: object, /) -> None:
+        """
+        Store how far this run has come, for whoever looks (`Inspector.progress`).
+
+        The last one counts, and stays when the run ends. Each call is a
+        write to the store.
+
+        Args:
+            value: Anything that is JSON; `MAX_PROGRESS` bytes (4 KiB) at most.
+
+        Raises:
+            ValueError: if it cannot be encoded, or is larger.
+            LeaseLost: if another run owns the task; nothing was written.
+            WrongState: if the task was settled already.
+            Incapable: if the backend keeps no progress.
+        """
+        await own.progress(self._shift.backend, self._mine("progress"), value)
+
+    async def checkpoint(self, step: str, form: TypeForm[T], value: T, /) -> T:
+        """
+        Store the value of a step for this run and later ones; the first one stays.
+
+        Args:
+            step: A name of your choice, one for each step of a task.
+            form: The value's type, to decode it as.
+            value: Anything that is JSON, as large as a result may be.
+
+        Returns:
+            The value that is stored now: of the first call for this step, in whichever run.
+
+        Raises:
+            ValueError: if *step* is no name, or *value* cannot be encoded or is too large.
+            DecodeFailed: if what is stored does not fit *form*.
+            As `progress`.
+
+        Cancellation:
+            Before it begins. Once begun it is shielded and goes through.
+        """
+        run = self._mine("checkpoint")
+        return await own.checkpoint(self._shift.backend, run, step, decoder(form), value)
+
+    async def once(self, step: str, function: Callable[[*Ts], Awaitable[T]], /, *args: *Ts) -> T:
+        """
+        Do a step of this task, unless an earlier run has done it; answer its value.
+
+        The value is stored as soon as *function* returns, and later runs
+        get it from the store. So a step runs at least once until its value
+        is stored: a crash in between runs it again, and so does an error.
+
+        Args:
+            step: A name of your choice, one for each step of a task.
+            function: Async, annotated with what it returns, which must be JSON.
+            args: What to call it with.
+
+        Raises:
+            TypeError: if *function* has no return annotation that can be decoded as;
+                it was not called.
+            Exception: what *function* raises; nothing is stored then.
+            As `checkpoint`.
+
+        Cancellation:
+            In *function* like anywhere; its value, once there, is stored in spite of it.
+        """
+        run = self._mine("once")
+        return await own.once(self._shift.backend, run, step, function, args)
 
     def _in_loop(self, work: Callable[[], T]) -> T:
         """Do *work* in the worker's thread: an event set from another one wakes nobody."""
@@ -210,12 +252,6 @@ class WorkerContext:
     def __repr__(self) -> str:
         """Show the worker and the run."""
         return f"<WorkerContext of {self.owner} {self.state.value} {self._run or ''}>"
-
-
-async def _shielded(awaitable: Awaitable[Answer]) -> Answer:
-    with anyio.CancelScope(shield=True):
-        return await awaitable
-    raise AssertionError  # pragma: no cover - for checkers: nobody cancels this scope
 
 
 def _scope_cancelled() -> bool:

@@ -28,12 +28,16 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield f"  limits     {_limits(plan)}"
     yield f"  attempts   {_attempts(plan)}"
     yield "  stack, outermost first:"
-    for depth, layer in enumerate(plan.layers):
-        yield f"    {'  ' * depth}{_shown(layer)}"
-    depth = len(plan.layers)
-    yield f"    {'  ' * depth}{plan.handler.description}"
+    stack = stack_of(plan)
+    for depth, service in enumerate(stack):
+        yield f"    {'  ' * depth}{service}"
     for injected in plan.handler.injected:
-        yield f"    {'  ' * (depth + 1)}{injected.parameter} = {injected.source}"
+        yield f"    {'  ' * len(stack)}{injected.parameter} = {injected.source}"
+
+
+def stack_of(plan: Plan) -> list[str]:
+    """Name a worker's layers, outermost first, and the handler inside them."""
+    return [*map(_shown, plan.layers), plan.handler.description]
 
 
 def _shown(layer: object) -> str:
@@ -46,7 +50,7 @@ def _shown(layer: object) -> str:
         changed = [
             (field, value)
             for field in attrs.fields(kind)
-            if (value := getattr(layer, field.name)) != field.default
+            if field.repr and (value := getattr(layer, field.name)) != field.default
         ]
         return f"{kind.__name__}({', '.join(starmap(_field, changed))})"
     return repr(layer) if hasattr(layer, "layer") else name_of(layer)

@@ -52,6 +52,8 @@ def _status_after(entry: Entry, answer: Answer) -> Status | None:
     write, most = entry.write, entry.run.record.max_attempts
     if answer.verdict is not Verdict.ALREADY or write is None:
         return answer.status
+    if answer.status is Status.CANCELLED:  # by this write, or since: nobody can tell
+        return Status.CANCELLED
     if isinstance(write, Release):
         return Status.RETRY if write.delay > 0 else Status.READY
     if isinstance(write.ending, Retry):

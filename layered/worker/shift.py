@@ -11,9 +11,10 @@ from functools import partial
 from uuid import uuid4
 
 import anyio
+import attrs
 from anyio.abc import TaskGroup
 
-from layered.backend import Claimant
+from layered.backend import Beat, Claimant
 from layered.service.clock import loop_clock
 from layered.task import CancelReason
 from layered.worker import stuck
@@ -21,6 +22,7 @@ from layered.worker.children import Children
 from layered.worker.events import Bus, StateChanged
 from layered.worker.fetcher import Fetcher, Until
 from layered.worker.flight import Flight
+from layered.worker.heartbeat import Heart, about
 from layered.worker.housekeeping import Housekeeper
 from layered.worker.keeper import Keeper
 from layered.worker.plan import Plan
@@ -85,6 +87,8 @@ class Shift:
         self._fetcher = Fetcher(
             backend, claimant, plan.handler.capacities, plan.service, settings.batch
         )
+        self._heart = Heart(backend, self._beat, self.bus)
+        self._about = about(plan)
         self._starting = anyio.CancelScope(shield=True)
         self._cancel_grace = max(LEAST_GRACE, settings.cancel_grace)
         self._grace = anyio.CancelScope()
@@ -94,6 +98,12 @@ class Shift:
     def _changed(self, state: State) -> None:
         log.info("worker %s: %s", self.name, state.value)
         self.bus.emit(StateChanged(self.name, state))
+
+    def _beat(self) -> Beat:
+        """Tell of this worker; it counts as dead when its leases have ended, too."""
+        told = attrs.evolve(self._about, in_flight=len(self.flight), state=self.machine.state.value)
+        every = self._plan.settings.lease / 3
+        return Beat(self.owner, self.backend.queue, told.encoded(), every)
 
     def _landed(self) -> None:
         ended = self._until is not Until.STOPPED and not len(self.flight)
@@ -197,6 +207,7 @@ class Shift:
             services.start_soon(self._keeper.run)
             services.start_soon(self._ticker.run)
             services.start_soon(self.bus.run)
+            services.start_soon(self._heart.run)
             async with anyio.create_task_group() as crew:
                 self._pool.start(crew)
                 async with anyio.create_task_group() as children:
@@ -257,10 +268,11 @@ class Shift:
             stuck.end_process()
 
     async def _finish(self, services: TaskGroup) -> None:
-        """Flush settles → stop the keeper → hand over the last events; each limited."""
+        """Flush settles, leave → stop the keeper → hand over the last events; each limited."""
         self._settler.close()
         with anyio.move_on_after(self._cancel_grace):
             await self.flight.empty()
+            await self._heart.leave()
         if len(self.flight):
             log.error("worker %s: %d tasks could not be settled", self.name, len(self.flight))
         self._keeper.stop()
