@@ -4,19 +4,43 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.faults import store_postgres, store_sqlite
 from tests.faults.processes import Crew
 from tests.faults.setting import LOOPS, Loop
-from tests.faults.store import Store, opened
+from tests.faults.store import Opening, Store
+from tests.servers.postgres import Server
+
+
+@pytest.fixture(scope="session")
+def durable() -> Iterator[str]:
+    """Give the DSN of a server, as it is shipped, that the tests of this process share."""
+    with Server(durable=True) as server:
+        yield server.dsn
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Name the backend of a test; what is about one of them only is marked so."""
+    return str(request.param)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def open_store(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Opening:
+    """Give what makes the stores of a test."""
+    if backend == "sqlite":
+        return partial(store_sqlite.opened, tmp_path)
+    return partial(store_postgres.opened, tmp_path, request.getfixturevalue("durable"))
+
+
+@pytest.fixture
+def store(open_store: Opening) -> Iterator[Store]:
     """Give an empty store."""
-    with opened(tmp_path) as store:
+    with open_store() as store:
         yield store
 
 
@@ -51,15 +75,17 @@ def loop(chance: random.Random) -> Loop:
 
 
 @pytest.fixture
-def report(capsys: pytest.CaptureFixture[str], seed: int) -> Callable[[str, str], None]:
+def report(
+    capsys: pytest.CaptureFixture[str], backend: str, seed: int
+) -> Callable[[str, str], None]:
     """Give a function that shows figures of a scenario, also to `tests.faults.__main__`."""
 
     def show(scenario: str, figures: str) -> None:
         line = f"{scenario}: {figures} (seed {seed})\n"
         with capsys.disabled():
-            sys.stderr.write(f"\n{line}")
-        if name := os.environ.get("FAULT_REPORT"):
-            with Path(name).open("a", encoding="utf-8") as file:
+            sys.stderr.write(f"\n{backend}: {line}")
+        if folder := os.environ.get("FAULT_REPORTS"):
+            with Path(folder, f"faults-{backend}.txt").open("a", encoding="utf-8") as file:
                 file.write(line)
 
     return show

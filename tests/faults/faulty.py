@@ -9,16 +9,13 @@ from typing import Any
 from layered import SqliteStorage
 from layered.backend import Claimant, Claimed, Reaped
 from layered.backends.sqlite.clock import Clock
+from tests.faults.bad_luck import ReapsNothing
 from tests.faults.setting import PlainUnit, Unit
 from tests.faults.storages import ShiftedStorage
 
 
-class Reapless(SqliteStorage[Unit | PlainUnit]):
-    """Leaves the tasks of lost workers to them."""
-
-    async def reap(self, limit: int, /) -> Sequence[Reaped]:
-        """Take nothing from anybody."""
-        return []
+class Reapless(ReapsNothing, SqliteStorage[Unit | PlainUnit]):
+    """Does not reap."""
 
 
 class Uncharging(SqliteStorage[Unit | PlainUnit]):

@@ -16,7 +16,7 @@ from layered.errors import Full
 from layered.worker.builder import SettingsChange
 from tests.faults.processes import Crew, wait_until
 from tests.faults.setting import TASKS, Loop, Unit
-from tests.faults.store import Store, opened
+from tests.faults.store_sqlite import SqliteStore, opened
 from tests.faults.work import LIMIT, MAX_IN_FLIGHT, broken, held, stop
 
 HELD = 20
@@ -35,7 +35,7 @@ def fill(ballast: Path) -> None:
             return
 
 
-def push_until_full(store: Store) -> int:
+def push_until_full(store: SqliteStore) -> int:
     """Push until the store says that there is no room; answer how many were accepted."""
     for first in range(len(store.numbers), TASKS, BATCH):
         units = [Unit(n) for n in range(first, first + BATCH)]
@@ -47,7 +47,7 @@ def push_until_full(store: Store) -> int:
     raise AssertionError(msg)
 
 
-def happen(store: Store, crew: Crew, loop: Loop) -> str:
+def happen(store: SqliteStore, crew: Crew, loop: Loop) -> str:
     """Let a disk fill up while a worker works, and make room again; answer the figures."""
     store.push([Unit(n, "hold") for n in range(HELD)])
     store.push([Unit(n, seconds=0.005) for n in range(HELD, TASKS // 2)])

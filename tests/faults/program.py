@@ -63,10 +63,15 @@ def any_in_flight(workers: list[Worker[Unit | PlainUnit, object]]) -> bool:
 
 def storage_of(setting: Setting) -> Storage[Unit | PlainUnit]:
     """Make the storage; its class is named, so that mutants need no program of their own."""
-    module, _, name = setting.storage.partition(":")
-    storage: Storage[Unit | PlainUnit] = getattr(import_module(module), name)(
-        setting.database, Unit | PlainUnit
-    )
+    plain = "layered:PostgresStorage" if setting.dsn else "layered:SqliteStorage"
+    module, _, name = (setting.storage or plain).partition(":")
+    make = getattr(import_module(module), name)
+    storage: Storage[Unit | PlainUnit]
+    if setting.dsn:
+        make = make.with_notify if setting.notify else make
+        storage = make(setting.dsn, Unit | PlainUnit, schema=setting.schema)
+    else:
+        storage = make(setting.database, Unit | PlainUnit)
     return storage
 
 

@@ -13,8 +13,6 @@ from layered.worker.builder import SettingsChange
 Loop = Literal["asyncio", "trio"]
 LOOPS: tuple[Loop, ...] = ("asyncio", "trio")
 
-PLAIN_STORAGE = "layered.backends.sqlite:SqliteStorage"
-
 TASKS = int(os.environ.get("FAULT_TASKS", "1000"))
 """Tasks of each scenario: the short form runs in CI, `make faults` takes 10,000."""
 
@@ -51,7 +49,10 @@ class Setting:
     Args:
         folder: Where the store, the ledger and the gate are.
         loop: The event loop.
-        storage: The class of the storage, ``module:Class``; a mutant, perhaps.
+        dsn: Of the PostgreSQL server; by default the store is a file in *folder*.
+        schema: Of the store on that server.
+        notify: Whether that storage listens for NOTIFY.
+        storage: The class of the storage, ``module:Class``, if not the plain one.
         numbers: For `WorkerBuilder.configure`.
         one_by_one: Claim only when nothing at all is in flight.
         tell: Names of the events to write to standard output; changes of state always are.
@@ -67,7 +68,10 @@ class Setting:
 
     folder: str
     loop: Loop = "asyncio"
-    storage: str = PLAIN_STORAGE
+    dsn: str = ""
+    schema: str = ""
+    notify: bool = False
+    storage: str = ""
     numbers: SettingsChange = attrs.field(factory=SettingsChange)
     one_by_one: bool = False
     tell: tuple[str, ...] = ("TaskEnded", "TaskReaped", "TaskStale")

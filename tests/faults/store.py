@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sqlite3
-import time
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import attrs
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 from typing_extensions import Unpack
 
-from layered import SqliteStorage, Status
+from layered import Status, Storage
 from layered.backend import Claimant, Limits
 from layered.backend.options import PushOptions
 from tests.faults.setting import Ledger, PlainUnit, Setting, Unit
@@ -22,41 +22,68 @@ from tests.faults.setting import Ledger, PlainUnit, Setting, Unit
 SLACK = 2.0
 """Seconds by which a busy machine may be late."""
 
-AUDIT = """
-CREATE TABLE audit (task TEXT NOT NULL, what TEXT NOT NULL);
-CREATE TRIGGER into_done AFTER UPDATE OF state ON task WHEN new.state = 5
-BEGIN INSERT INTO audit VALUES (new.id, 'done'); END;
-CREATE TRIGGER out_of_done AFTER UPDATE OF state ON task WHEN old.state = 5 AND new.state <> 5
-BEGIN INSERT INTO audit VALUES (new.id, 'undone'); END;
-CREATE TRIGGER reaped AFTER UPDATE OF state ON task
-WHEN old.state = 4 AND new.state <> 4 AND new.settled_op = 'reaped'
-BEGIN INSERT INTO audit VALUES (new.id, 'reaped'); END;
-CREATE TABLE effect (number INTEGER NOT NULL);
-"""
-"""
-Counts each write of state done, also one that finds the task done already; and each reaping.
-"""
-
 
 @attrs.define
-class Store:
+class Store(ABC):
     """
     A store, and the ledger beside it.
 
+    Both backends name tables and columns alike, so most questions to them are the same; `audit`
+    counts each write of state done, also one that finds the task done already, and each reaping.
     `numbers` has the id of each task pushed, by its number.
     """
 
-    folder: Path
-    storage: SqliteStorage[Unit | PlainUnit]
-    portal: BlockingPortal
-    connection: sqlite3.Connection
-    ledger: Ledger
-    disk: str = ""
-    numbers: dict[int, str] = attrs.field(factory=dict)
+    modules: ClassVar[Sequence[str]]
+    """Where storages with faults are found."""
 
+    folder: Path
+    storage: Storage[Unit | PlainUnit]
+    portal: BlockingPortal
+    ledger: Ledger
+    numbers: dict[int, str] = attrs.field(factory=dict, init=False)
+
+    @abstractmethod
     def setting(self, **rest: Any) -> Setting:
         """Make the setting of a worker process for this store."""
-        return Setting(str(self.folder), disk=self.disk, **rest)
+
+    @abstractmethod
+    def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Answer the rows of a query, with ``?`` where a value belongs."""
+
+    @abstractmethod
+    def stuck(self) -> list[str]:
+        """
+        Name the tasks that run although their lease ended two lease periods ago, and `SLACK` more.
+
+        This is the check that a store which does not reap must not pass.
+        """
+
+    @abstractmethod
+    def locked(self) -> bool:
+        """Whether some process keeps others from writing."""
+
+    @abstractmethod
+    def lock(self) -> AbstractContextManager[None]:
+        """Keep others from writing."""
+
+    @abstractmethod
+    def damage(self) -> list[str]:
+        """Say what is not as it was written."""
+
+    @abstractmethod
+    def size(self) -> int:
+        """Measure what the tasks take up, in bytes."""
+
+    @abstractmethod
+    def reaped_from(self, pid: int) -> int:
+        """Count the reapings that took a task from a process."""
+
+    def named(self, name: str) -> str:
+        """Find the storage with a fault of this backend that has this name."""
+        for module in self.modules:
+            if hasattr(import_module(module), name):
+                return f"{module}:{name}"
+        raise LookupError(name)
 
     def push(self, units: Sequence[Unit | PlainUnit], **options: Unpack[PushOptions]) -> None:
         """Push tasks, in one write."""
@@ -77,10 +104,6 @@ class Store:
             return len((await self.storage.claim(claimant, {"Unit": most}, most)).leases)
 
         return self.portal.call(claim)
-
-    def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """Answer the rows of a query."""
-        return self.connection.execute(sql, values).fetchall()
 
     def count(self, sql: str, *values: object) -> int:
         """Answer the number that a query answers."""
@@ -150,38 +173,18 @@ class Store:
         undone = self.count("SELECT count(*) FROM audit WHERE what = 'undone'")
         return wrong + ([f"{undone} tasks were done and did not stay so"] if undone else [])
 
-    def stuck(self) -> list[str]:
-        """
-        Name the tasks that run although their lease ended two lease periods ago, and `SLACK` more.
-
-        This is the check that a store which does not reap must not pass.
-        """
-        overdue = int((time.monotonic() - SLACK) * 1e6)
-        return [
-            f"task {task} is stuck with {owner}"
-            for task, owner in self.query(
-                "SELECT id, owner FROM task WHERE state = 4 AND lease_until + 2 * lease < ?",
-                overdue,
-            )
-        ]
-
     def run_too_often(self) -> list[int]:
         """Number the tasks that ran more often than their lost workers explain."""
         rows, runs = self.rows(), self.runs()
         return [number for number, row in rows.items() if runs[number] > 1 + row.lost]
 
-    def locked(self) -> bool:
-        """Whether some process keeps others from writing."""
-        with closing(sqlite3.connect(self.storage.path, timeout=0.1)) as connection:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                return True
-            return False
 
-    def integrity(self) -> list[tuple[Any, ...]]:
-        """Let SQLite look at every page."""
-        return self.query("PRAGMA integrity_check")
+class Opening(Protocol):
+    """Makes a store of the backend at hand, empty, with its audit."""
+
+    def __call__(self, *, limits: Limits | None = None) -> AbstractContextManager[Store]:
+        """Open it, and in the end remove what is not in the test's folder."""
+        ...
 
 
 @attrs.frozen
@@ -192,19 +195,3 @@ class Row:
     attempt: int
     lost: int
     epoch: int
-
-
-@contextmanager
-def opened(folder: Path, disk: str = "", limits: Limits | None = None) -> Iterator[Store]:
-    """Make a store in *folder*, or in a folder of that, with its audit."""
-    where = Setting(str(folder), disk=disk).database
-    storage: SqliteStorage[Unit | PlainUnit] = SqliteStorage(
-        where, Unit | PlainUnit, limits=limits or Limits()
-    )
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(storage),
-        closing(sqlite3.connect(where, timeout=30.0, isolation_level=None)) as connection,
-    ):
-        connection.executescript(AUDIT)
-        yield Store(folder, storage, portal, connection, Ledger(folder), disk)

@@ -8,7 +8,7 @@ import pytest
 
 from layered.worker.builder import SettingsChange
 from tests.faults.processes import Crew, WorkerProcess, wait_until
-from tests.faults.setting import PLAIN_STORAGE, TASKS, Loop, Unit
+from tests.faults.setting import TASKS, Loop, Unit
 from tests.faults.store import Row, Store
 from tests.faults.work import LIMIT, broken, held, stop
 
@@ -21,7 +21,7 @@ GHOST = HELD
 
 
 def contend(
-    store: Store, crew: Crew, loop: Loop, deed: str, storage: str = PLAIN_STORAGE
+    store: Store, crew: Crew, loop: Loop, deed: str, storage: str = ""
 ) -> tuple[WorkerProcess, WorkerProcess]:
     """
     Have a handler block a worker's loop, and another worker do the rest and reap what it can.
@@ -99,7 +99,7 @@ def test_leases_are_kept_although_the_keeper_could_not_connect_at_first(
 ) -> None:
     """It tries again: the worker goes on, and a handler may take longer than its lease."""
     store.push([Unit(0, seconds=1.5 * LEASE)])
-    storage = "tests.faults.storages:LateStorage"
+    storage = store.named("LateStorage")
     worker = crew.start(
         store.setting(loop=loop, storage=storage, numbers=SettingsChange(lease=LEASE))
     )
@@ -111,7 +111,7 @@ def test_leases_are_kept_although_the_keeper_could_not_connect_at_first(
 
 def test_the_check_finds_leases_that_are_kept_in_the_loop(store: Store, crew: Crew) -> None:
     """Renewed by the loop that is blocked, all leases are lost, and the tasks run twice."""
-    storage = "tests.mutants.sqlite_storages:KeptInTheLoop"
+    storage = store.named("KeptInTheLoop")
     _, other = contend(store, crew, "asyncio", "block", storage)
 
     reaped = {told.task for told in other.heard("TaskReaped")}

@@ -8,10 +8,13 @@ import attrs
 import pytest
 
 from layered.worker.builder import SettingsChange
+from tests.faults.backends import on_sqlite
 from tests.faults.processes import Crew, WorkerProcess, wait_until
 from tests.faults.setting import LOOPS, TASKS, Unit
 from tests.faults.store import Store
 from tests.faults.work import LIMIT, broken, held, stop
+
+pytestmark = on_sqlite
 
 HOUR = 3600.0
 HELD = 8

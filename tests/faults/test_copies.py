@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from layered.worker.builder import SettingsChange
+from tests.faults.backends import on_sqlite
 from tests.faults.processes import Crew, wait_until
 from tests.faults.setting import LOOPS, TASKS, Loop, Setting, Unit
-from tests.faults.store import Store
+from tests.faults.store_sqlite import SqliteStore
 from tests.faults.work import LIMIT, broken, held, stop
+
+pytestmark = on_sqlite
 
 COPIES = max(4, TASKS // 500)
 
@@ -27,7 +30,7 @@ def states(database: Path) -> dict[int, int]:
 
 @pytest.mark.timeout(LIMIT + 30)
 def test_a_copy_made_while_workers_work_is_whole(
-    store: Store,
+    store: SqliteStore,
     crew: Crew,
     chance: random.Random,
     loop: Loop,
@@ -59,12 +62,14 @@ def test_a_copy_made_while_workers_work_is_whole(
     )
 
 
-def test_the_check_finds_a_copy_of_the_file_without_its_log(store: Store, tmp_path: Path) -> None:
+def test_the_check_finds_a_copy_of_the_file_without_its_log(
+    store: SqliteStore, tmp_path: Path
+) -> None:
     """What was accepted last stands in the log."""
     store.query("PRAGMA wal_checkpoint(TRUNCATE)")
     store.push([Unit(n) for n in range(10)])
 
-    copied = shutil.copy(store.storage.path, tmp_path / "copy.db")
+    copied = shutil.copy(store.path, tmp_path / "copy.db")
 
     assert sum(states(Path(copied)).values()) < 10
 

@@ -7,10 +7,13 @@ from typing import NamedTuple
 import pytest
 
 from layered.worker.builder import SettingsChange
+from tests.faults.backends import on_sqlite
 from tests.faults.processes import Crew, wait_until
 from tests.faults.setting import TASKS, Loop, Unit
-from tests.faults.store import Store
+from tests.faults.store_sqlite import SqliteStore
 from tests.faults.work import LIMIT, stop
+
+pytestmark = on_sqlite
 
 REFUSED = "refused by the schema"
 
@@ -56,7 +59,7 @@ DAMAGES = {
 }
 
 
-def damage(store: Store) -> dict[int, str]:
+def damage(store: SqliteStore) -> dict[int, str]:
     """Try every damage on a task of its own; answer what has become of those that were taken."""
     taken = {}
     for number, (change, becomes) in enumerate(DAMAGES.values()):
@@ -70,7 +73,7 @@ def damage(store: Store) -> dict[int, str]:
 
 @pytest.mark.timeout(LIMIT + 30)
 def test_damaged_rows_harm_no_other_task(
-    store: Store, crew: Crew, loop: Loop, report: Callable[[str, str], None]
+    store: SqliteStore, crew: Crew, loop: Loop, report: Callable[[str, str], None]
 ) -> None:
     """What no program could read is refused at once; the rest ends its own task, bytes kept."""
     store.push([Unit(n) for n in range(TASKS)])

@@ -11,10 +11,14 @@ import pytest
 from layered.backends.sqlite.writer import Writer
 from layered.errors import Fatal
 from layered.worker.builder import SettingsChange
+from tests.faults.backends import on_sqlite
 from tests.faults.processes import Crew, wait_until
 from tests.faults.setting import TASKS, Loop, Unit
-from tests.faults.store import Store, opened
+from tests.faults.store import Store
+from tests.faults.store_sqlite import opened
 from tests.faults.work import LIMIT, MAX_IN_FLIGHT, broken, held, stop
+
+pytestmark = on_sqlite
 
 FEW = 10
 

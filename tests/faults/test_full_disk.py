@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.backends import on_sqlite
 from tests.faults.processes import ROOT
 from tests.faults.setting import TASKS, Loop
 from tests.faults.work import LIMIT
+
+pytestmark = on_sqlite
 
 SIZE = 6_000 + TASKS
 """Of the disk, in kB."""

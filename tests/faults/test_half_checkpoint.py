@@ -8,12 +8,15 @@ from pathlib import Path
 from anyio.from_thread import start_blocking_portal
 
 from layered import SqliteStorage
+from tests.faults.backends import on_sqlite
 from tests.faults.setting import PlainUnit, Unit
-from tests.faults.store import Store
+from tests.faults.store_sqlite import SqliteStore
+
+pytestmark = on_sqlite
 
 
 def test_a_file_opens_after_a_kill_in_the_middle_of_a_checkpoint(
-    store: Store, tmp_path: Path
+    store: SqliteStore, tmp_path: Path
 ) -> None:
     """The file then has a first page that counts pages which only the log has."""
     store.query("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -28,11 +31,11 @@ def test_a_file_opens_after_a_kill_in_the_middle_of_a_checkpoint(
     assert sum(counts["Unit"].values()) == 500
 
 
-def cut_short(store: Store, killed: Path, finished: Path) -> Path:
+def cut_short(store: SqliteStore, killed: Path, finished: Path) -> Path:
     """Copy the store, log included, as if a checkpoint had written the first page and no more."""
     for copy in (killed, finished):
-        shutil.copy(store.storage.path, copy)
-        shutil.copy(f"{store.storage.path}-wal", f"{copy}-wal")
+        shutil.copy(store.path, copy)
+        shutil.copy(f"{store.path}-wal", f"{copy}-wal")
     with closing(sqlite3.connect(finished)) as connection:
         ((size,),) = connection.execute("PRAGMA page_size").fetchall()
         assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall() == [(0, 0, 0)]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from layered.worker.builder import SettingsChange
+from tests.faults.backends import on_sqlite
 from tests.faults.processes import Crew
 from tests.faults.setting import LOOPS, TASKS, Unit
 from tests.faults.storages import SPRINGS, TRAPS
@@ -40,7 +41,7 @@ def test_a_task_runs_again_exactly_as_often_as_its_workers_were_lost(
     settings = [
         store.setting(
             loop=loop,
-            storage="tests.faults.storages:DeadlyStorage",
+            storage=store.named("DeadlyStorage"),
             numbers=SettingsChange(lease=LEASE, concurrency=1),
             one_by_one=True,  # so that each death takes one task along, and no other
             tell=(),
@@ -63,6 +64,7 @@ def test_a_task_runs_again_exactly_as_often_as_its_workers_were_lost(
     )
 
 
+@on_sqlite
 @pytest.mark.timeout(LIMIT + 30)
 def test_a_kill_amid_a_transaction_leaves_nothing_of_it(
     store: Store, crew: Crew, chance: random.Random, report: Callable[[str, str], None]
@@ -74,7 +76,7 @@ def test_a_kill_amid_a_transaction_leaves_nothing_of_it(
     settings = [
         store.setting(
             loop=loop,
-            storage="tests.faults.storages:TrapStorage",
+            storage=store.named("TrapStorage"),
             numbers=SettingsChange(lease=LEASE, concurrency=16),
             tell=(),
         )

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from layered.worker.builder import SettingsChange
+from tests.faults.backends import on_sqlite
 from tests.faults.processes import Crew
 from tests.faults.producer import task_id
 from tests.faults.setting import LOOPS, TASKS, Setting
-from tests.faults.store import opened
+from tests.faults.store_sqlite import opened
 from tests.faults.work import LIMIT, Work, broken, held, stop
+
+pytestmark = on_sqlite
 
 
 @pytest.mark.timeout(LIMIT + 30)

@@ -44,13 +44,7 @@ def test_every_task_is_done_once_although_workers_are_killed(
 def reaped_from_the_living(store: Store, crew: Crew) -> int:
     """Count the reapings that hit a worker that nobody had killed: it was too slow to renew."""
     alive: list[WorkerProcess] = [one for one in crew.processes if one.wait(10.0) == 0]
-    return sum(
-        store.count(
-            "SELECT count(*) FROM task, json_each(errors) AS one WHERE one.value LIKE ?",
-            f"%/{one.pid}/%",
-        )
-        for one in alive
-    )
+    return sum(store.reaped_from(one.pid) for one in alive)
 
 
 def test_the_check_finds_tasks_that_nobody_takes_from_a_lost_worker(
@@ -59,7 +53,7 @@ def test_the_check_finds_tasks_that_nobody_takes_from_a_lost_worker(
     """Workers that do not reap leave the task of a lost worker running for ever."""
     store.push([Unit(0)])
     assert store.claim_for_nobody(1, lease=0.2) == 1
-    storage = "tests.faults.faulty:Reapless"
+    storage = store.named("Reapless")
     crew.start(store.setting(storage=storage, numbers=SettingsChange(lease=0.2)))
 
     wait_until(lambda: bool(store.stuck()), 15.0, "a stuck task is found")
@@ -76,7 +70,7 @@ def test_the_check_finds_tasks_that_are_lost_at_the_claim(store: Store, crew: Cr
     store.push([Unit(n, "die always") for n in range(2)])
     crew.start(
         store.setting(
-            storage="tests.faults.faulty:Popping", numbers=SettingsChange(lease=0.2, concurrency=1)
+            storage=store.named("Popping"), numbers=SettingsChange(lease=0.2, concurrency=1)
         )
     ).wait(15.0)
 

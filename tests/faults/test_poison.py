@@ -69,7 +69,7 @@ def test_the_check_finds_a_pill_that_no_number_of_workers_ends(
 ) -> None:
     """With lost workers not counted it would go on for ever."""
     store.push([Unit(0, "exit")], max_lost=MAX_LOST)
-    storage = "tests.faults.faulty:Uncharging"
+    storage = store.named("Uncharging")
     setting = store.setting(storage=storage, numbers=SettingsChange(lease=0.2))
 
     for _ in range(MAX_LOST + 1):
@@ -81,11 +81,6 @@ def test_the_check_finds_a_pill_that_no_number_of_workers_ends(
 
 def last_errors(store: Store, deeds: Sequence[str], deed: str) -> set[str]:
     """Collect the types of the last errors of the tasks that do *deed*."""
-    return {
-        str(kind)
-        for number, one in enumerate(deeds)
-        if one == deed
-        for (kind,) in store.query(
-            "SELECT errors ->> '$[#-1][0]' FROM task WHERE id = ?", store.numbers[number]
-        )
-    }
+    ids = [store.numbers[number] for number, one in enumerate(deeds) if one == deed]
+    records = store.portal.call(store.storage.fetch, ids)
+    return {record.errors[-1].type for record in records if record is not None}

@@ -7,7 +7,7 @@ import pytest
 
 from layered.worker.builder import SettingsChange
 from tests.faults.processes import Crew
-from tests.faults.setting import LOOPS, PLAIN_STORAGE, TASKS, Unit
+from tests.faults.setting import LOOPS, TASKS, Unit
 from tests.faults.store import Store
 from tests.faults.work import LIMIT, MAX_IN_FLIGHT, Work, broken, held, stop
 
@@ -17,7 +17,7 @@ KILLS = TASKS // 200
 """Kills from outside."""
 
 
-def do(work: Work, tasks: int, kill_at: Sequence[int], storage: str = PLAIN_STORAGE) -> float:
+def do(work: Work, tasks: int, kill_at: Sequence[int], storage: str = "") -> float:
     """Have so many tasks settle themselves; answer the seconds that it took."""
     seconds = (work.chance.uniform(0.0, 0.05) for _ in range(tasks))
     deeds = (FATAL.get(n % 100, "settle_in") for n in range(tasks))
@@ -62,7 +62,7 @@ def test_settle_in_leaves_exactly_one_effect_for_each_task_although_workers_are_
     assert extra >= TASKS // 100  # those that died inside, at the least
     report(
         "killed around settle_in",
-        f"{held(store)}, effects in the file exactly {TASKS:,}, {died} workers died, "
+        f"{held(store)}, effects in the store exactly {TASKS:,}, {died} workers died, "
         f"{seconds:.1f} s",
     )
 
@@ -72,7 +72,7 @@ def test_the_check_finds_a_settle_that_is_apart_from_its_effect(
     store: Store, crew: Crew, chance: random.Random
 ) -> None:
     """In two transactions, a worker that dies between them leaves one without the other."""
-    storage = "tests.mutants.sqlite_storages:SettledApart"
+    storage = store.named("SettledApart")
 
     do(Work(store, crew, chance), 50, [], storage)
 

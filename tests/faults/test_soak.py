@@ -1,4 +1,4 @@
-"""A worker that works for long: memory, descriptors, threads and the file stay as they are."""
+"""A worker that works for long: memory, descriptors, threads and the store stay as they are."""
 
 import os
 import time
@@ -14,7 +14,7 @@ from layered.backend import Limits
 from layered.worker.builder import SettingsChange
 from tests.faults.processes import Crew, WorkerProcess, wait_until
 from tests.faults.setting import Loop, Unit
-from tests.faults.store import Store, opened
+from tests.faults.store import Opening, Store
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "8"))
 """How long: the short form runs in CI, `make soak` takes longer."""
@@ -22,30 +22,29 @@ EVERY = 0.2
 """Seconds between samples, and between prunes."""
 MORE_MEMORY = 6 << 20
 """Bytes of resident memory that a worker may gain once it is warm."""
-MORE_FILE = 2.0
+MORE_STORE = 2.0
 """Times that the store may be as large as when it was warm."""
 SHORT = Limits(keep_done=0.5, keep_dead=0.5, tombstone=0.5)
 
 
 class Sample(NamedTuple):
-    """What a worker takes up: bytes, counts; and the size of the store, log included."""
+    """What a worker takes up: bytes, counts; and the size of the store."""
 
     memory: int
     descriptors: int
     threads: int
-    file: int
+    store: int
 
 
 def sample(worker: WorkerProcess, store: Store) -> Sample:
     """Look at a worker and at its store."""
     process = Path("/proc", str(worker.pid))
     pages = int((process / "statm").read_text().split()[1])
-    sizes = (Path(f"{store.storage.path}{end}").stat().st_size for end in ("", "-wal"))
     return Sample(
         pages * os.sysconf("SC_PAGE_SIZE"),
         len(list((process / "fd").iterdir())),
         len(list((process / "task").iterdir())),
-        sum(sizes),
+        store.size(),
     )
 
 
@@ -57,7 +56,7 @@ def growth(samples: Sequence[Sample]) -> list[str]:
         for part in (samples[third : 2 * third], samples[2 * third :])
     )
     bounds = Sample(
-        warm.memory + MORE_MEMORY, warm.descriptors, warm.threads, int(warm.file * MORE_FILE)
+        warm.memory + MORE_MEMORY, warm.descriptors, warm.threads, int(warm.store * MORE_STORE)
     )
     return [
         f"{name} grew from {before:,} to {after:,}, at most {bound:,}"
@@ -84,10 +83,12 @@ def soak(store: Store, worker: WorkerProcess, seconds: float, deed: str) -> Iter
     wait_until(lambda: store.live() == 0, 30.0, "all tasks ended")
 
 
-def run(folder: Path, loop: Loop, seconds: float, deed: str = "wait") -> tuple[int, list[Sample]]:
+def run(
+    open_store: Opening, loop: Loop, seconds: float, deed: str = "wait"
+) -> tuple[int, list[Sample]]:
     """Soak one worker; answer how many tasks it has done, and the samples."""
-    with opened(folder, limits=SHORT) as store:
-        crew = Crew(folder)
+    with open_store(limits=SHORT) as store:
+        crew = Crew(store.folder)
         try:
             numbers = SettingsChange(concurrency=20)
             worker = crew.start(store.setting(loop=loop, numbers=numbers, tell=()))
@@ -100,10 +101,10 @@ def run(folder: Path, loop: Loop, seconds: float, deed: str = "wait") -> tuple[i
 
 @pytest.mark.timeout(SECONDS + 90)
 def test_a_worker_that_works_for_long_takes_up_no_more(
-    tmp_path: Path, loop: Loop, report: Callable[[str, str], None]
+    open_store: Opening, loop: Loop, report: Callable[[str, str], None]
 ) -> None:
-    """Memory, descriptors, threads and the pruned file are as large as when it was warm."""
-    tasks, samples = run(tmp_path, loop, SECONDS)
+    """Memory, descriptors, threads and the pruned store are as large as when it was warm."""
+    tasks, samples = run(open_store, loop, SECONDS)
 
     assert growth(samples) == []
     warm, last = samples[len(samples) // 3], samples[-1]
@@ -111,13 +112,13 @@ def test_a_worker_that_works_for_long_takes_up_no_more(
         f"soak, {loop}",
         f"{tasks:,} tasks in {SECONDS:g} s; from a third of the time to the end: memory "
         f"{warm.memory / 1e6:.1f} to {last.memory / 1e6:.1f} MB, descriptors {warm.descriptors} to "
-        f"{last.descriptors}, threads {warm.threads} to {last.threads}, file {warm.file / 1e6:.1f} "
-        f"to {last.file / 1e6:.1f} MB",
+        f"{last.descriptors}, threads {warm.threads} to {last.threads}, store "
+        f"{warm.store / 1e6:.1f} to {last.store / 1e6:.1f} MB",
     )
 
 
-def test_the_check_finds_a_worker_that_leaks(tmp_path: Path, loop: Loop) -> None:
+def test_the_check_finds_a_worker_that_leaks(open_store: Opening, loop: Loop) -> None:
     """A handler that keeps 16 KiB of each task, and a descriptor of every tenth."""
-    _, samples = run(tmp_path, loop, 4.0, "leak")
+    _, samples = run(open_store, loop, 4.0, "leak")
 
     assert {said.split()[0] for said in growth(samples)} >= {"memory", "descriptors"}

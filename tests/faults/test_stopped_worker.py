@@ -9,7 +9,7 @@ import pytest
 
 from layered.worker.builder import SettingsChange
 from tests.faults.processes import Crew, WorkerProcess, wait_until
-from tests.faults.setting import PLAIN_STORAGE, TASKS, Loop, Unit
+from tests.faults.setting import TASKS, Loop, Unit
 from tests.faults.store import Row, Store
 from tests.faults.work import LIMIT, broken, held, stop
 
@@ -30,7 +30,7 @@ class Takeover:
     crew: Crew
     loop: Loop
     tasks: int = FEW
-    storage: str = PLAIN_STORAGE
+    storage: str = ""
 
     @property
     def deeds(self) -> list[str]:
@@ -49,7 +49,7 @@ class Takeover:
         self._wait_for_runs(self.tasks)
         first.stop(unless=self.store.locked)
         self.store.ledger.gate(1).touch()
-        second = self._start(OTHER[self.loop], PLAIN_STORAGE)
+        second = self._start(OTHER[self.loop], "")
         self._wait_for_runs(2 * self.tasks)
         done = self.tasks - self.deeds.count("insist each time")
         second.wait_for("TaskEnded", "done", count=done, limit=LIMIT)
@@ -104,7 +104,7 @@ def test_a_worker_stopped_past_its_leases_writes_nothing_when_it_goes_on(
 @pytest.mark.parametrize("fault", ["Unfenced", "FencedByState"])
 def test_the_check_finds_a_store_without_fences(store: Store, crew: Crew, fault: str) -> None:
     """Without the fence the same course of things ends tasks twice, or for another worker."""
-    storage = f"tests.mutants.sqlite_storages:{fault}"
+    storage = store.named(fault)
 
     first = Takeover(store, crew, "asyncio", storage=storage).happen()
 

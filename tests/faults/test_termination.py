@@ -9,7 +9,7 @@ import pytest
 
 from layered.worker.builder import SettingsChange
 from tests.faults.processes import Crew, WorkerProcess, wait_until
-from tests.faults.setting import LOOPS, PLAIN_STORAGE, TASKS, Loop, PlainUnit, Unit
+from tests.faults.setting import LOOPS, TASKS, Loop, PlainUnit, Unit
 from tests.faults.store import Row, Store
 
 SLACK = 2.0
@@ -53,7 +53,7 @@ class Ending:
         )
 
     def start(
-        self, units: Sequence[Unit | PlainUnit], *, begun: int, storage: str = PLAIN_STORAGE
+        self, units: Sequence[Unit | PlainUnit], *, begun: int, storage: str = ""
     ) -> WorkerProcess:
         """Start a worker with *units* to do, and wait until *begun* of them have begun."""
         self.store.push(units)
@@ -203,7 +203,12 @@ def test_sigterm_at_any_moment_strands_nothing(
     assert set(runs.values()) == {1}
     states = store.states()
     assert states == {"done": len(runs), "ready": tasks - len(runs)}
-    assert store.count("SELECT count(*) FROM task WHERE attempt <> (state = 5)") == 0
+    assert (
+        store.count(
+            "SELECT count(*) FROM task WHERE attempt <> CASE WHEN state = 5 THEN 1 ELSE 0 END"
+        )
+        == 0
+    )
     assert store.not_done_once() == [
         f"task {n} is ready, by 0 writes" for n in range(tasks) if n not in runs
     ]
@@ -220,7 +225,7 @@ def test_the_checks_find_a_release_that_charges_or_strands(
 ) -> None:
     """With such a fault the tasks are not as they were before."""
     ending = Ending(store, crew, "asyncio", grace=0.3)
-    storage = f"tests.mutants.sqlite_storages:{fault}"
+    storage = store.named(fault)
     worker = ending.start([Unit(0, "hold"), Unit(1, "hold")], begun=2, storage=storage)
 
     status = ending.end(worker)
@@ -238,9 +243,8 @@ def test_sigterm_ends_a_process_in_time_although_the_store_is_locked(
     ending = Ending(store, crew, loop, grace=0.3, lease=1.0)  # the keeper waits for the lock, too
     worker = ending.start([Unit(0, "hold"), PlainUnit(1, "cooperate")], begun=2)
 
-    store.connection.execute("BEGIN IMMEDIATE")
-    status = ending.end(worker)
-    store.connection.execute("ROLLBACK")
+    with store.lock():
+        status = ending.end(worker)
 
     assert status == 0
     assert ending.rows() == [Row("running", 1, 0, 1)] * 2

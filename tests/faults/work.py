@@ -117,14 +117,14 @@ def broken(store: Store, crew: Crew, *, extra: int) -> list[str]:
         *(f"the end of task {task} was told twice" for task in told_more_than_once(crew)),
         *([f"{runs} extra runs, at most {extra} are explained"] if runs > extra else []),
         *store.stuck(),
-        *([] if store.integrity() == [("ok",)] else ["the file is damaged"]),
+        *store.damage(),
     ]
 
 
 def held(store: Store) -> str:
     """Say in figures what `broken` looked at."""
     writes = "SELECT count(*) AS writes FROM audit WHERE what = 'done' GROUP BY task"
-    once = store.count(f"SELECT count(*) FROM ({writes}) WHERE writes = 1")  # noqa: S608 - above
+    once = store.count(f"SELECT count(*) FROM ({writes}) AS counted WHERE writes = 1")  # noqa: S608 - above
     dead = store.states()["dead"]
     extra = store.runs().total() - len(store.numbers)
     return (
