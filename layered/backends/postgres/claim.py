@@ -44,7 +44,8 @@ async def claim(
         due: Whether a future task is thought to be due: then promoting
             comes first, which else is done when the claim tells of one.
     """
-    left = {name: limit for name, limit in wanted.items() if limit > 0}
+    # Without a limit of its own a name may be wanted more often than a column can say.
+    left = {name: min(limit, most) for name, limit in wanted.items() if limit > 0}
     if not left:
         return Claimed([])
     if due:
