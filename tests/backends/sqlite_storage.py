@@ -1,6 +1,8 @@
 """Makers for the tests of SQLite: storages, tasks, raw connections, a held writer."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
@@ -16,6 +18,7 @@ from layered.backends.sqlite import SqliteStorage
 from layered.backends.sqlite.lane import Lane
 from layered.service.clock import loop_poster
 from layered.task import Draft, Lease, new_id
+from tests.house.source import ROOT
 
 ME = Claimant("default", "me")
 
@@ -53,6 +56,28 @@ def query(path: Path, statement: str) -> list[Any]:
     """Read or write over a connection of one's own."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         return connection.execute(statement).fetchall()
+
+
+def run_together(program: str, path: Path, count: int) -> list[str]:
+    """Run a program in several processes that begin at the same time; answer what they print."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(path)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(count)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    ended = [process.communicate(timeout=50) for process in processes]
+    assert [stderr for _, stderr in ended if stderr] == []
+    return [line for stdout, _ in ended for line in stdout.splitlines()]
 
 
 @asynccontextmanager

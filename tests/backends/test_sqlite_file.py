@@ -4,8 +4,6 @@ import re
 import shutil
 import sqlite3
 import stat
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -17,8 +15,7 @@ import pytest
 from layered.backends.sqlite import SqliteStorage, connection, writer
 from layered.backends.sqlite.queries import text
 from layered.errors import BackendError, Fatal, Transient, WrongState
-from tests.backends.sqlite_storage import claim, done, draft, query
-from tests.house.source import ROOT
+from tests.backends.sqlite_storage import claim, done, draft, query, run_together
 
 
 def state(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -111,18 +108,21 @@ async def test_sqlite_leaves_another_programs_database_alone(
     assert state(tmp_path) == before
 
 
-async def test_sqlite_leaves_a_newer_schema_alone(tmp_path: Path) -> None:
-    """An old program says that it is old."""
+@pytest.mark.parametrize(("version", "way_out"), [(99, "upgrade"), (1, "version .* that made it")])
+async def test_sqlite_leaves_another_schema_alone(
+    tmp_path: Path, version: int, way_out: str
+) -> None:
+    """An old program says that it is old, a new one that the file is."""
     path = tmp_path / "tasks.db"
     async with SqliteStorage(path, str):
         pass
-    query(path, "PRAGMA user_version = 99")
+    query(path, f"PRAGMA user_version = {version}")
     before = state(tmp_path)
 
     message = await refusal(path)
 
-    assert "schema version 99" in message
-    assert "upgrade" in message
+    assert f"schema version {version}" in message
+    assert re.search(way_out, message)
     assert state(tmp_path) == before
 
 
@@ -262,28 +262,6 @@ async def main():
                 print(lease.id, answer.verdict.value)
 anyio.run(main)
 """
-
-
-def run_together(program: str, path: Path, count: int) -> list[str]:
-    """Run a program in several processes that begin at the same time; answer what they print."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, str(path)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(count)
-    ]
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    ended = [process.communicate(timeout=50) for process in processes]
-    assert [stderr for _, stderr in ended if stderr] == []
-    return [line for stdout, _ in ended for line in stdout.splitlines()]
 
 
 def test_sqlite_is_created_once_by_many_threads(tmp_path: Path) -> None:

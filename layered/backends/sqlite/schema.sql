@@ -35,13 +35,14 @@ CREATE TABLE task (
     codec            TEXT    NOT NULL,
     version          INTEGER NOT NULL,
     metadata         TEXT CHECK (metadata IS NULL OR json_valid(metadata)),
-    -- NULL in a tombstone, and nowhere else.
+    -- NULL in tombstones.
     payload          BLOB,
     result           BLOB,
     errors           TEXT CHECK (errors IS NULL OR json_valid(errors)),
     progress         BLOB,
     on_end           BLOB,
-    CHECK (state <> 4 OR (lease IS NOT NULL AND lease_until IS NOT NULL))
+    CHECK (state <> 4 OR (lease IS NOT NULL AND lease_until IS NOT NULL)),
+    CHECK (payload IS NOT NULL OR state >= 5)
 ) STRICT;
 
 -- What may be claimed, in the order of claiming.
