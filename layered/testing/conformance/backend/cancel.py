@@ -9,7 +9,6 @@ from typing_extensions import Unpack
 
 from layered.backend import Cancels, Change, Claimant, Reaped, Record, Release, Renew
 from layered.task import Lease, Status, new_id
-from layered.testing.conformance.backend.leave import attempts, goes_away, states
 from layered.testing.conformance.backend.race import at_once
 from layered.testing.conformance.backend.store import (
     ENDINGS,
@@ -274,21 +273,3 @@ async def a_cancel_and_a_claim_at_once_both_count(store: Store) -> None:
         fates = [(Status.CANCELLED, False), (Status.RUNNING, True)]
         fate = (record.status, record.cancel_requested)
         true(fate in fates, f"a task is cancelled or asked to stop, and not as {fate}")
-
-
-@rule_of(Cancels)
-async def a_cancel_whose_caller_goes_away_is_done_wholly_or_not(store: Store) -> None:
-    """Cancelling the same again cancels what is missing: all, or nothing."""
-
-    async def go_away(turns: int) -> bool:
-        ids = [pushed.id for pushed in await store.push(*(draft() for _ in range(3)))]
-        ended = await goes_away(lambda: cancel(store, *ids), turns)
-
-        before = await states(store, ids)
-        true(before in ({"ready"}, {"cancelled"}), f"tasks are cancelled wholly or not: {before}")
-        again = await cancel(store, *ids)
-        changed = before == {"ready"}
-        equal({one[1:3] for one in again}, {(Status.CANCELLED, changed)}, "the answers to the same")
-        return ended
-
-    await attempts(go_away)

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 from anyio.lowlevel import checkpoint
 
-from layered.backend import Pushed, Release, Renew
+from layered.backend import Cancels, Pushed, Release, Renew, Requeues
 from layered.task import Status
-from layered.testing.conformance.backend.store import LOST, Store, done, draft
-from layered.testing.conformance.backend.suite import rule
+from layered.testing.conformance.backend.store import ENDINGS, LOST, Store, done, draft, ends
+from layered.testing.conformance.backend.suite import rule, rule_of
 from layered.testing.conformance.rule import equal, true
 
 TURNS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 1024, 4096)
@@ -143,6 +143,44 @@ async def a_reap_whose_caller_goes_away_charges_once(store: Store) -> None:
         records = await store.read_all(*ids)
         equal([record.lost for record in records], [1] * 3, "the losses")
         await store.clock.advance(60)
+        await store.settle(*(done(lease) for lease in await store.claim()))
+        return ended
+
+    await attempts(go_away)
+
+
+@rule_of(Cancels)
+async def a_cancel_whose_caller_goes_away_is_done_wholly_or_not(store: Store) -> None:
+    """Cancelling the same again cancels what is missing: all, or nothing."""
+
+    async def go_away(turns: int) -> bool:
+        ids = [pushed.id for pushed in await store.push(*(draft() for _ in range(3)))]
+        ended = await goes_away(lambda: store.control.cancel(ids), turns)
+
+        before = await states(store, ids)
+        true(before in ({"ready"}, {"cancelled"}), f"tasks are cancelled wholly or not: {before}")
+        again = {(one.status, one.changed) for one in await store.control.cancel(ids)}
+        wanted = {(Status.CANCELLED, before == {"ready"})}
+        equal(again, wanted, "the answers to the same cancel again")
+        return ended
+
+    await attempts(go_away)
+
+
+@rule_of(Requeues)
+async def a_requeue_whose_caller_goes_away_is_done_wholly_or_not(store: Store) -> None:
+    """Requeueing the same again requeues what is missing: all, or nothing."""
+
+    async def go_away(turns: int) -> bool:
+        ids = [pushed.id for pushed in await store.push(*(draft() for _ in range(3)))]
+        await store.settle(*(ends(lease, ENDINGS["dead"]) for lease in await store.claim()))
+        ended = await goes_away(lambda: store.control.requeue(ids), turns)
+
+        before = await states(store, ids)
+        true(before in ({"dead"}, {"ready"}), f"tasks are requeued wholly or not: {before}")
+        again = {(one.status, one.changed) for one in await store.control.requeue(ids)}
+        wanted = {(Status.READY, before == {"dead"})}
+        equal(again, wanted, "the answers to the same requeue again")
         await store.settle(*(done(lease) for lease in await store.claim()))
         return ended
 

@@ -18,7 +18,6 @@ from layered.backend import (
     Settle,
 )
 from layered.task import Lease, Status, new_id
-from layered.testing.conformance.backend.leave import attempts, goes_away, states
 from layered.testing.conformance.backend.race import at_once
 from layered.testing.conformance.backend.store import (
     ENDINGS,
@@ -215,7 +214,7 @@ async def a_requeue_takes_back_a_cancel(store: Store) -> None:
     again = await store.lease()
 
     equal(changes, [Change(lease.id, Status.READY, changed=True)], "the answer")
-    equal(record.cancel_requested, False, "whether it is asked to stop")
+    true(not record.cancel_requested, "a requeued task is not asked to stop")
     equal(await store.renew(Renew(again.fence, 1)), ["ok"], "the answer to a renewal")
     answer = await store.settle(ends(again, ENDINGS["retry"]))
     equal(answer, ["applied retry"], "the answer to a retry")
@@ -293,25 +292,3 @@ async def many_tasks_are_requeued_in_one_call(store: Store) -> None:
     equal(changes, [Change(one, Status.READY, changed=True) for one in ids], "the answers")
     found = {(lease.id, lease.payload) for lease in again}
     equal(found, {(lease.id, lease.payload) for lease in leases}, "the tasks claimed")
-
-
-@rule_of(Requeues)
-async def a_requeue_whose_caller_goes_away_is_done_wholly_or_not(store: Store) -> None:
-    """Requeueing the same again requeues what is missing: all, or nothing."""
-
-    async def go_away(turns: int) -> bool:
-        await store.push(*(draft() for _ in range(3)))
-        leases = await store.claim()
-        await store.settle(*(ends(lease, ENDINGS["dead"]) for lease in leases))
-        ids = [lease.id for lease in leases]
-        has_ended = await goes_away(lambda: requeue(store, *ids), turns)
-
-        before = await states(store, ids)
-        true(before in ({"dead"}, {"ready"}), f"tasks are requeued wholly or not: {before}")
-        again = await requeue(store, *ids)
-        wanted = {(Status.READY, before == {"dead"})}
-        equal({one[1:3] for one in again}, wanted, "the answers to the same again")
-        await store.settle(*(done(lease) for lease in await store.claim()))
-        return has_ended
-
-    await attempts(go_away)

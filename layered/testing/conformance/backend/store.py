@@ -86,6 +86,7 @@ ENDINGS: Mapping[str, Ending] = {
 class Fields(TypedDict, total=False):
     """What a rule may say of a task; the rest does not matter to it."""
 
+    id: str
     queue: str
     name: str
     payload: bytes
