@@ -23,6 +23,7 @@ from benchmarks.table import Table, text
 NAMES = (
     "peers_memory",
     "peers_sqlite",
+    "peers_postgres",
     "peers_depth",
     "peers_imports",
     "memory",
@@ -34,8 +35,16 @@ NAMES = (
     "injection",
     "imports",
 )
-TABLES = [*NAMES[:1], "peers_sqlite_push", *NAMES[1:]]
-"""The names of all tables: one question has two."""
+MORE = {
+    "peers_sqlite": ("peers_sqlite_push",),
+    "peers_postgres": (
+        "peers_postgres_bulk",
+        "peers_postgres_push",
+        "peers_postgres_processor",
+    ),
+}
+"""Further tables of a question."""
+TABLES = [table for name in NAMES for table in (name, *MORE.get(name, ()))]
 
 
 def main(arguments: list[str]) -> int:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 from benchmarks.chart import Bar, svg
 from benchmarks.results import Results
-from benchmarks.table import Line, Table, shown, shown_held, shown_rate, shown_ratio
+from benchmarks.table import (
+    Line,
+    Table,
+    shown,
+    shown_held,
+    shown_rate,
+    shown_ratio,
+    shown_spread,
+)
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "benchmarks.md"
@@ -69,6 +77,7 @@ def _markdown(tables: Sequence[Table]) -> Iterator[str]:
         columns[table.loop or "time"] = [shown(line.seconds) for line in table.lines]
     if tables[0].rates:
         columns["a second"] = _both(tables, lambda line: shown_rate(line.seconds))
+    columns["rounds"] = _both(tables, lambda line: shown_spread(line.spread))
     columns["ratio"] = _both(tables, lambda line: shown_ratio(line.ratio))
     columns["target"] = [line.target for line in tables[0].lines]
     columns["held"] = _both(tables, shown_held)

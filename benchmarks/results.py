@@ -84,6 +84,7 @@ def _rounded(table: Table) -> Table:
             line,
             seconds=short(line.seconds),
             floor=None if line.floor is None else short(line.floor),
+            spread=line.spread and (short(line.spread[0]), short(line.spread[1])),
         )
         for line in table.lines
     ]

@@ -23,6 +23,8 @@ class Line:
         most: Target: at most so many seconds.
         whose: Who is drawn with a bar; empty for no bar.
         promise: What is promised for a task, and what is kept of it.
+        spread: Seconds of the fastest and of the slowest round, where
+            *seconds* is the median.
     """
 
     what: str
@@ -32,6 +34,7 @@ class Line:
     most: float | None = None
     whose: Whose = ""
     promise: str = ""
+    spread: tuple[float, float] | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -85,6 +88,11 @@ def shown_rate(seconds: float) -> str:
     return f"{1 / seconds:,.0f}" if seconds >= 1e-6 else ""
 
 
+def shown_spread(spread: tuple[float, float] | None) -> str:
+    """Write from which time to which the rounds took."""
+    return "" if spread is None else " to ".join(map(shown, spread))
+
+
 def shown_ratio(ratio: float | None, *, digits: int = 2) -> str:
     """Write how many times as long as the floor, or which part of it."""
     if ratio is None:
@@ -111,4 +119,5 @@ def text(table: Table) -> str:
 def _row(line: Line, width: int) -> str:
     time, rate = shown(line.seconds), shown_rate(line.seconds)
     row = f"{line.what:{width}}  {time:>10} {rate:>11} {shown_ratio(line.ratio):>7}"
-    return f"{row}  {line.target:>14}  {shown_held(line):4}  {line.promise}".rstrip()
+    rest = f"{line.target:>14}  {shown_held(line):4}  {shown_spread(line.spread)}  {line.promise}"
+    return f"{row}  {rest}".rstrip()

@@ -82,6 +82,6 @@ def durability(connection: sqlite3.Connection) -> Figures:
 
 def compete(cases: Mapping[str, Callable[..., Figures]]) -> None:
     """Run the case that the command line names, and print its figures."""
-    _, name, *numbers = sys.argv
+    _, name, *arguments = sys.argv
     logging.basicConfig(level=logging.WARNING)
-    print(json.dumps(cases[name](*map(int, numbers))))
+    print(json.dumps(cases[name](*(int(each) if each.isdigit() else each for each in arguments))))

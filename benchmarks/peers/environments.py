@@ -9,7 +9,17 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PEERS = ("huey", "taskiq", "dramatiq", "persist-queue", "litequeue")
+PEERS = (
+    "huey",
+    "taskiq",
+    "dramatiq",
+    "persist-queue",
+    "litequeue",
+    "pgqueuer",
+    "procrastinate",
+    "chancy",
+    "saq",
+)
 
 
 class NotInstalled(Exception):

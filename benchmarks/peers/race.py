@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from statistics import median
 
 import attrs
 
@@ -44,26 +46,55 @@ class Place:
 
     Args:
         contender: Who it is.
-        best: Its fastest round in seconds per task, by what was timed.
+        rounds: Its seconds per task in each round, by what was timed.
         facts: What it looked up.
     """
 
     contender: Contender
-    best: Mapping[str, float]
+    rounds: Mapping[str, Sequence[float]]
     facts: Mapping[str, str]
 
+    @property
+    def best(self) -> dict[str, float]:
+        """The fastest round."""
+        return {figure: min(rounds) for figure, rounds in self.rounds.items()}
+
+    @property
+    def middle(self) -> dict[str, float]:
+        """The median of the rounds, where noise may also make one too fast."""
+        return {figure: median(rounds) for figure, rounds in self.rounds.items()}
+
     def line(self, figure: str, floor: float | None = None, times: float | None = None) -> Line:
-        """Make the line of one figure."""
+        """Make the line of one figure, of the fastest round."""
         one = self.contender
         promise = one.promise.format(**self.facts)
         return Line(one.what, self.best[figure], floor, times, whose=one.whose, promise=promise)
 
+    def middle_line(
+        self, figure: str, floor: float | None = None, times: float | None = None
+    ) -> Line:
+        """Make the line of one figure, of the median, with the fastest and the slowest round."""
+        rounds = self.rounds[figure]
+        return attrs.evolve(
+            self.line(figure, floor, times),
+            seconds=self.middle[figure],
+            spread=(min(rounds), max(rounds)),
+        )
 
-def race(contenders: Sequence[Contender], rounds: int) -> tuple[list[Place], list[str]]:
+
+def race(
+    contenders: Sequence[Contender],
+    rounds: int,
+    opened: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> tuple[list[Place], list[str]]:
     """
     Run all, in turns; answer what came of them, and who is missing and why.
 
-    Each figure is the fastest of its rounds.
+    Args:
+        contenders: Who they are.
+        rounds: Of each; 1 or more.
+        opened: Is entered around each process; what it answers is the last
+            argument.
     """
     runs: dict[str, list[dict[str, float | str]]] = {each.what: [] for each in contenders}
     missing: dict[str, str] = {}
@@ -71,7 +102,8 @@ def race(contenders: Sequence[Contender], rounds: int) -> tuple[list[Place], lis
         for each in contenders:
             if each.what not in missing:
                 try:
-                    runs[each.what].append(_run(each))
+                    with opened() as place:
+                        runs[each.what].append(_run(each, place))
                 except (NotInstalled, Failed) as error:
                     missing[each.what] = str(error)
     places = [_placed(each, runs[each.what]) for each in contenders if each.what not in missing]
@@ -91,9 +123,11 @@ class Failed(Exception):
         super().__init__(f"{contender.what} is missing, it failed: {reason}")
 
 
-def _run(contender: Contender) -> dict[str, float | str]:
+def _run(contender: Contender, place: object) -> dict[str, float | str]:
     python = interpreter(contender.peer) if contender.peer else sys.executable
     module, *arguments = contender.case
+    if place is not None:
+        arguments.append(place)
     command = [str(python), "-m", f"benchmarks.peers.{module}", *map(str, arguments)]
     try:
         done = subprocess.run(  # noqa: S603 - our own scripts
@@ -113,4 +147,4 @@ def _placed(contender: Contender, rounds: Sequence[Mapping[str, float | str]]) -
         name: [value for each in rounds if isinstance(value := each[name], float)] for name in names
     }
     facts = {name: value for name in names if isinstance(value := rounds[0][name], str)}
-    return Place(contender, {name: min(all_) for name, all_ in times.items() if all_}, facts)
+    return Place(contender, {name: all_ for name, all_ in times.items() if all_}, facts)
