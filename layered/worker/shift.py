@@ -63,7 +63,6 @@ class Shift:
         self.name = plan.name
         self.owner = f"{plan.name}/{socket.gethostname()}/{os.getpid()}/{uuid4().hex}"
         self.backend = backend
-        self.result_limit = backend.limits.result
         self.bus = Bus(plan.listeners)
         self.machine = Machine(plan.name, self._changed)
         self.flight = Flight(max(64, 2 * plan.concurrency))
@@ -77,7 +76,7 @@ class Shift:
             {kind.name: kind for kind in backend.kinds},
             plan.deadline,
             plan.concurrency,
-            self.result_limit,
+            backend.limits.result,
         )
         self._pool = Pool(job, self, self.flight, self._settler, self._ticker, self.bus)
         self._pool.fatal = self.bus.fatal = fatal = partial(self.fail, hurry=True)
