@@ -26,8 +26,9 @@ class Step(NamedTuple):
 
 async def sweep(connection: Connection, schema: str, limit: int) -> int:
     """Make tasks dead that were not started in time; answer how many, at most *limit*."""
-    cursor = await connection.execute(named("prune.sql", schema)["sweep"], {"limit": limit})
-    return cursor.rowcount
+    sql = named("prune.sql", schema)
+    await connection.execute(sql["forget"])
+    return (await connection.execute(sql["sweep"], {"limit": limit})).rowcount
 
 
 async def step(connection: Connection, schema: str, limits: Limits, after: str, limit: int) -> Step:
@@ -58,8 +59,9 @@ async def step(connection: Connection, schema: str, limits: Limits, after: str, 
             chosen[due].append(id_)
             if len(strip) + len(delete) == limit:
                 break
+    changed = 0
     for name, ids in (("strip", strip), ("delete", delete)):
         if ids:
-            await connection.execute(sql[name], {"ids": plain(ids)})
+            changed += (await connection.execute(sql[name], {"ids": plain(ids)})).rowcount
     last = len(rows) < _STEP or all(due == _YOUNG for _, due in rows)
-    return Step(len(strip) + len(delete), after, last)
+    return Step(changed, after, last)

@@ -27,8 +27,7 @@ SELECT
             > now - CASE WHEN state = 6 THEN %(dead)s ELSE %(done)s END::bigint
             THEN (created_at <= now - %(least)s)::integer
         WHEN coalesce(finished_at, created_at) <= now - %(tombstone)s THEN 3
-        WHEN payload <> '' OR metadata IS NOT NULL OR result IS NOT NULL OR errors IS NOT NULL
-            OR progress IS NOT NULL THEN 2
+        WHEN payload IS NOT NULL THEN 2
         ELSE 1
     END
 FROM {schema}.task, (
@@ -45,15 +44,25 @@ WITH forgotten AS (
     DELETE FROM {schema}.checkpoint WHERE task = ANY(%(ids)s::uuid[])
 )
 UPDATE {schema}.task SET
-    payload = '', metadata = NULL, result = NULL, errors = NULL, progress = NULL, on_end = NULL
+    payload = NULL, metadata = NULL, result = NULL, errors = NULL, progress = NULL, on_end = NULL
 WHERE id = ANY(%(ids)s::uuid[]) AND state >= 5;
 
+-- What holds a key by an open window stays, so that the key is held.
 -- name: delete
-WITH forgotten AS (
-    DELETE FROM {schema}.dedup USING (
-        SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now
-    ) AS clock WHERE task = ANY(%(ids)s::uuid[]) AND until <= clock.now
+WITH clock AS MATERIALIZED (
+    SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now
+), held AS MATERIALIZED (
+    SELECT task FROM {schema}.dedup, clock
+    WHERE task = ANY(%(ids)s::uuid[]) AND until > clock.now
+), forgotten AS (
+    DELETE FROM {schema}.dedup USING clock
+    WHERE task = ANY(%(ids)s::uuid[]) AND until <= clock.now
 ), dropped AS (
     DELETE FROM {schema}.checkpoint WHERE task = ANY(%(ids)s::uuid[])
 )
-DELETE FROM {schema}.task WHERE id = ANY(%(ids)s::uuid[]) AND state >= 5;
+DELETE FROM {schema}.task
+WHERE id = ANY(%(ids)s::uuid[]) AND state >= 5 AND id NOT IN (SELECT task FROM held);
+
+-- name: forget
+DELETE FROM {schema}.worker
+WHERE seen_at <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - 86400000000;

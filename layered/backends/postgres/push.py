@@ -40,7 +40,7 @@ def parameters(drafts: Sequence[Draft]) -> Mapping[str, object]:
     numbers = [kinds.setdefault(_common(draft), len(kinds) + 1) for draft in drafts]
     (
         queues, names, codecs, versions, priorities, delays, ats, expiries, max_attempts,
-        max_lost, run_ids, steps,
+        max_lost, dedup_keys, run_ids, steps,
     ) = zip(*kinds, strict=True)  # fmt: skip
     return {
         "ids": plain(draft.id for draft in drafts),
@@ -58,6 +58,7 @@ def parameters(drafts: Sequence[Draft]) -> Mapping[str, object]:
         "expiries": plain(None if at is None else to_micros(at) for at in expiries),
         "max_attempts": plain(max_attempts),
         "max_lost": plain(max_lost),
+        "dedup_keys": Texts.of(dedup_keys),
         "run_ids": Texts.of(run_ids),
         "steps": Texts.of(steps),
     }
@@ -75,6 +76,7 @@ def _common(draft: Draft) -> _Common:
         draft.expires_at,
         draft.max_attempts,
         draft.max_lost,
+        None if draft.dedup is None else draft.dedup.key,
         draft.run_id,
         draft.step,
     )

@@ -25,8 +25,8 @@ def checked_schema(name: str) -> str:
     Raises:
         ValueError: if it is not of lower-case letters, digits and ``_``.
     """
-    if not isinstance(name, str) or not _SCHEMA.fullmatch(name):
-        msg = f"the schema must be named by 1 to 48 of a-z, 0-9 and _, not a digit first; got {name!r}"
+    if not _SCHEMA.fullmatch(name):
+        msg = f"a schema's name must be 1 to 48 of a-z, 0-9 and _, no digit first; got {name!r}"
         raise ValueError(msg)
     return f'"{name}"'
 

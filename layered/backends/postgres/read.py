@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from layered.backend import Record
 from layered.backends.postgres.arrays import plain
@@ -43,18 +44,19 @@ async def names(connection: Connection, schema: str, queue: str) -> Sequence[str
     return [name for (name,) in await cursor.fetchall()]
 
 
-def summary(row: Sequence[object]) -> dict[str, object]:
+def summary(row: Sequence[Any]) -> dict[str, Any]:
     """Make the fields of a `Summary` from columns in the order of `SUMMARY`."""
     fields = dict(zip(SUMMARY, row, strict=True))
-    fields["status"] = Status(fields["status"])  # type: ignore[arg-type] # a number, by the schema
+    fields["status"] = Status(fields["status"])
     for name in ("due_at", "created_at", "finished_at"):
         instant = fields[name]
         fields[name] = from_micros(instant) if isinstance(instant, int) else None
     return fields
 
 
-def _record(row: Sequence[object]) -> Record:
+def _record(row: Sequence[Any]) -> Record:
     fields = summary(row[: len(SUMMARY)]) | dict(zip(_REST, row[len(SUMMARY) :], strict=True))
-    fields["metadata"] = metadata_of(fields["metadata"])  # type: ignore[arg-type] # text or null
-    fields["errors"] = failures(fields["errors"])  # type: ignore[arg-type] # texts or null
-    return Record(**fields)  # type: ignore[arg-type] # by the columns' types
+    fields["metadata"] = metadata_of(fields["metadata"])
+    fields["payload"] = fields["payload"] or b""
+    fields["errors"] = failures(fields["errors"])
+    return Record(**fields)

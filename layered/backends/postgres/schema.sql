@@ -1,6 +1,6 @@
 -- Version 1. {schema} is the schema's name. Instants are microseconds since 1970 UTC, as the
 -- server's clock tells them; state: the numbers of layered.task.Status.
--- errors, metadata: JSON as text, for jsonb refuses characters that texts of errors may have.
+-- A tombstone has no payload. errors, metadata: JSON as text, for jsonb refuses characters that texts of errors may have.
 CREATE SCHEMA IF NOT EXISTS {schema};
 
 CREATE TABLE {schema}.migration (
@@ -37,7 +37,7 @@ CREATE TABLE {schema}.task (
     run_id           text,
     step             text,
     metadata         text,
-    payload          bytea    NOT NULL,
+    payload          bytea,
     result           bytea,
     progress         bytea,
     on_end           bytea,
@@ -93,3 +93,35 @@ CREATE TABLE {schema}.worker (
     every   bigint NOT NULL,
     seen_at bigint NOT NULL
 );
+
+-- Gives a key to a task if it is free, and answers which task holds it now. A key is held as long
+-- as its task is live or its window (microseconds) open. Who comes at the same time waits for the
+-- row; each statement then has a snapshot of its own, and sees what the other has committed.
+CREATE FUNCTION {schema}.hold(asked_queue text, asked_key text, asked_task uuid, asked_window bigint)
+RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    held record;
+    now constant bigint := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+BEGIN
+    LOOP
+        INSERT INTO {schema}.dedup (queue, key, task, until)
+        VALUES (asked_queue, asked_key, asked_task, now + asked_window)
+        ON CONFLICT DO NOTHING;
+        IF FOUND THEN
+            RETURN asked_task;
+        END IF;
+        SELECT task, until INTO held FROM {schema}.dedup
+        WHERE queue = asked_queue AND key = asked_key FOR UPDATE;
+        IF FOUND THEN
+            IF held.task <> asked_task AND EXISTS (
+                SELECT FROM {schema}.task
+                WHERE id = held.task AND (state < 5 OR held.until > now)
+            ) THEN
+                RETURN held.task;
+            END IF;
+            UPDATE {schema}.dedup SET task = asked_task, until = now + asked_window
+            WHERE queue = asked_queue AND key = asked_key;
+            RETURN asked_task;
+        END IF;
+    END LOOP;
+END $$;

@@ -19,8 +19,9 @@ UPDATE {schema}.task SET
     state = CASE
         WHEN item.op = 'done' THEN 5
         WHEN item.op = 'dead' THEN 6
-        WHEN item.op = 'cancelled' OR cancel_requested THEN 7
+        WHEN item.op = 'cancelled' THEN 7
         WHEN greatest(task.attempt, item.attempt) >= max_attempts THEN 6
+        WHEN cancel_requested THEN 7
         ELSE 2
     END,
     due_at = CASE

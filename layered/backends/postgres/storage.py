@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import ClassVar, Self, TypeVar, overload
@@ -28,12 +28,18 @@ from layered.backend import (
     Renewal,
     Renews,
     Settle,
-    Storage,
     Verdict,
 )
-from layered.backends.postgres import lease as leases, migrate as migrations, prune as pruning, read
+from layered.backends.postgres import (
+    board,
+    lease as leases,
+    migrate as migrations,
+    prune as pruning,
+    read,
+)
 from layered.backends.postgres.claim import claim
-from layered.backends.postgres.connection import Connection
+from layered.backends.postgres.control import PostgresControl
+from layered.backends.postgres.dedup import insert_one_by_one
 from layered.backends.postgres.faults import shown
 from layered.backends.postgres.groups import Groups
 from layered.backends.postgres.keeper import Keeper
@@ -41,13 +47,12 @@ from layered.backends.postgres.lane import Lane
 from layered.backends.postgres.push import insert
 from layered.backends.postgres.queries import checked_schema
 from layered.backends.postgres.settle import release, settle
-from layered.errors import BackendClosed, WrongState
+from layered.errors import WrongState
 from layered.service.clock import loop_clock
 from layered.service.layer import LayerLike
 from layered.task import Draft, Status
 
 A = TypeVar("A")
-T = TypeVar("T")
 
 
 class PostgresOptions(TypedDict, total=False):
@@ -59,7 +64,7 @@ class PostgresOptions(TypedDict, total=False):
     limits: Limits | None
 
 
-class PostgresStorage(Storage[A]):
+class PostgresStorage(PostgresControl[A]):
     """
     Tasks in a schema of a PostgreSQL database, for any number of machines.
 
@@ -136,6 +141,7 @@ class PostgresStorage(Storage[A]):
         self._due_at = 0.0
         try:
             await self.migrate()
+            await self._run("read", partial(board.register, schema=self.schema, queue=self.queue))
         except BaseException:
             await self.__aexit__()
             raise
@@ -166,16 +172,6 @@ class PostgresStorage(Storage[A]):
     def _lane_for(self, name: str) -> Lane:
         return Lane(self._dsn, self._where, name)
 
-    async def _run(
-        self, lane: str, work: Callable[[Connection], Awaitable[T]], *, again: bool = True
-    ) -> T:
-        try:
-            found = self._lanes[lane]
-        except KeyError:
-            msg = f"using {self!r}: it is not open; open it: async with ..."
-            raise BackendClosed(msg) from None
-        return await found.run(work, again=again)
-
     async def _insert(self, drafts: Sequence[Draft]) -> Sequence[Pushed]:
         return await self._run("push", partial(insert, schema=self.schema, drafts=drafts))
 
@@ -183,10 +179,17 @@ class PostgresStorage(Storage[A]):
         """See `Backend.insert`; concurrent calls share a commit."""
         if not self._lanes:
             return await self._insert(drafts)  # tells that it is closed
-        answers = await self._groups.write(drafts)
-        self._due_at = 0.0
-        self.pushed.notify()
+        if any(draft.dedup for draft in drafts):
+            work = partial(insert_one_by_one, schema=self.schema, drafts=drafts)
+            answers = await self._run("push", work)
+        else:
+            answers = await self._groups.write(drafts)
+        self._hint()
         return answers
+
+    def _hint(self) -> None:
+        self._due_at = 0.0
+        super()._hint()
 
     async def claim(self, claimant: Claimant, wanted: Mapping[str, int], most: int, /) -> Claimed:
         """See `Backend.claim`; a crash of the server may undo it, as if it had not run."""
@@ -229,8 +232,7 @@ class PostgresStorage(Storage[A]):
         if any(status is not None and status.is_terminal for status in statuses):
             self.ended.notify()
         if statuses & {Status.READY, Status.RETRY}:
-            self._due_at = 0.0
-            self.pushed.notify()
+            self._hint()
 
     async def fetch(self, ids: Sequence[str], /) -> Sequence[Record | None]:
         """See `Backend.fetch`."""
