@@ -66,10 +66,13 @@ class Row:
     def record(self) -> backend.Record:
         draft, finished = self.draft, self.finished
         return backend.Record(
-            draft.id, draft.queue, draft.name, self.status, draft.payload, draft.codec,
-            draft.version, dict(draft.metadata), draft.priority, self.attempt, draft.max_attempts,
-            self.lost, self.epoch, self.owner, from_micros(self.due), from_micros(self.created),
-            None if finished is None else from_micros(finished), self.result, self.errors,
+            id=draft.id, queue=draft.queue, name=draft.name, status=self.status,
+            payload=draft.payload, codec=draft.codec, version=draft.version,
+            metadata=dict(draft.metadata), priority=draft.priority, attempt=self.attempt,
+            max_attempts=draft.max_attempts, lost=self.lost, epoch=self.epoch, owner=self.owner,
+            due_at=from_micros(self.due), created_at=from_micros(self.created),
+            finished_at=None if finished is None else from_micros(finished),
+            result=self.result, errors=self.errors,
         )  # fmt: skip
 
 

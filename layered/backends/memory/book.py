@@ -228,9 +228,10 @@ class Book:
         if row.status not in REQUEUED or row.stripped:
             return Change(task_id, row.status, changed=False)
         holder = self.keys.holder_for(row.draft, now)
-        if holder is not None and not holder.status.is_terminal:
+        if holder is None:
+            self.keys.take(row, now)
+        elif holder is not row:
             return Change(task_id, row.status, changed=False, holder=holder.draft.id)
-        self.keys.take(row, now)
         row.requeue(now)
         self._index.place(row, Status.READY)
         return Change(task_id, row.status, changed=True)

@@ -57,10 +57,9 @@ class Keys:
             ids.add(draft.id)
 
     def take(self, row: Row, until: int) -> None:
-        """Give a row its key, if it has one, until an instant at least; no window gets shorter."""
+        """Give a row its key, if it has one, until an instant at least."""
         if row.draft.dedup is not None:
-            key = (row.draft.queue, row.draft.dedup.key)
-            self._taken[key] = (row, max(self._taken.get(key, (row, until))[1], until))
+            self._taken[row.draft.queue, row.draft.dedup.key] = (row, until)
 
     def drop(self, row: Row) -> None:
         """Forget that a row had its key."""

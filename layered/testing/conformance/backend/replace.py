@@ -147,6 +147,22 @@ async def an_ended_task_is_not_replaced(store: Store) -> None:
 
 
 @rule_of(Dedups)
+async def a_replacement_begins_a_window_of_its_own(store: Store) -> None:
+    """It is a push as any; the window of the push before is over."""
+    one = keyed(KEEP._replace(window=5.0))
+    await store.push(one)
+    await store.clock.advance(4)
+    await store.push(keyed(REPLACE._replace(window=5.0)))
+    await store.settle(done(await store.lease()))
+    await store.clock.advance(4.5)
+    late = await holder(store)
+    await store.clock.advance(0.5)
+
+    equal(late, one.id, "who holds the key within the second window")
+    equal(await holder(store), None, "who holds it after that")
+
+
+@rule_of(Dedups)
 async def the_last_of_many_replacements_counts(store: Store) -> None:
     """One after the other, in one call or several."""
     one = keyed()
@@ -205,16 +221,37 @@ async def a_requeue_does_not_take_a_key_from_a_live_task(store: Store) -> None:
 
 
 @rule_of(Dedups, Requeues)
-async def a_requeued_task_may_hold_its_own_key(store: Store) -> None:
-    """Its window is no hindrance to itself."""
-    window = KEEP._replace(window=60.0)
-    lease = await store.running(dedup=window)
+async def a_requeued_task_keeps_its_own_window(store: Store) -> None:
+    """Its window is no hindrance to itself, and ends when it would have ended."""
+    lease = await store.running(dedup=KEEP._replace(window=60.0))
     await store.settle(ends(lease, ENDINGS["dead"]))
 
     changes = list(await store.control.requeue([lease.id]))
+    await store.settle(done(await store.lease()))
+    await store.clock.advance(59.5)
+    within = await holder(store)
+    await store.clock.advance(0.5)
 
     equal(changes, [Change(lease.id, Status.READY, changed=True)], "the answer")
-    equal(await holder(store), lease.id, "who holds the key")
+    equal(within, lease.id, "who holds the key within the window")
+    equal(await holder(store), None, "who holds it after that")
+
+
+@rule_of(Dedups, Requeues)
+async def a_window_of_another_holds_up_a_requeue(store: Store) -> None:
+    """A key is held by an ended task, too, while its window is open."""
+    lease = await store.running(dedup=KEEP)
+    await store.settle(ends(lease, ENDINGS["dead"]))
+    other = await store.running(dedup=KEEP._replace(window=5.0))
+    await store.settle(done(other))
+
+    within = list(await store.control.requeue([lease.id]))
+    await store.clock.advance(5)
+    after = list(await store.control.requeue([lease.id]))
+
+    wanted = Change(lease.id, Status.DEAD, changed=False, holder=other.id)
+    equal(within, [wanted], "the answer within the window")
+    equal(after, [Change(lease.id, Status.READY, changed=True)], "the answer after it")
 
 
 @rule_of(Dedups, Requeues)
