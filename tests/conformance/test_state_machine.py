@@ -20,7 +20,8 @@ from layered.backends.memory.book import Book
 from layered.backends.memory.rows import Row
 from layered.backends.sqlite import lease
 from layered.task import Fence
-from tests.conformance.machine import Machine
+from tests.conformance import postgres
+from tests.conformance.controlled import ControlledMachine
 from tests.conformance.storages import BACKENDS
 
 MANY = settings(max_examples=settings().max_examples // 2, stateful_step_count=40)
@@ -34,16 +35,25 @@ class NoChance:
     uniform = staticmethod(lambda low, _: low)
 
 
+NO_CHANCE = """
+create function {schema}.random() returns double precision stable language sql as 'select 0::float';
+"""
+"""The same, found by PostgreSQL in place of its own."""
+
+
 @pytest.fixture(autouse=True)
 def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have reaped tasks come back at once."""
     for module in (book, lease):
         monkeypatch.setattr(module, "random", NoChance)
+    monkeypatch.setattr(postgres, "CLOCK", postgres.CLOCK + NO_CHANCE)
 
 
 def play(backend: str, how: settings) -> None:
     """Run the machine on a backend."""
-    run_state_machine_as_test(type("Machine", (Machine,), {"name": backend}), settings=how)
+    run_state_machine_as_test(
+        type("Machine", (ControlledMachine,), {"name": backend}), settings=how
+    )
 
 
 @pytest.mark.timeout(0)  # as long as the profile says

@@ -16,7 +16,8 @@ FROM overdue
 WHERE task.id = overdue.id AND task.state >= 1 AND task.state <= 3
 RETURNING 1;
 
--- A step of the walk in the order of ids: rows, and of each what is due to it.
+-- A step of the walk in the order of ids: rows, and of each what is due to it. The last row of
+-- the step before comes again: without that, the least id there is would never be looked at.
 -- 0: nothing, and too young to be past any retention; 1: nothing; 2: to be stripped; 3: to go.
 -- name: walk
 SELECT
@@ -33,7 +34,7 @@ SELECT
 FROM {schema}.task, (
     SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now
 ) AS clock
-WHERE id > %(after)s::uuid ORDER BY id LIMIT %(limit)s;
+WHERE id >= %(after)s::uuid ORDER BY id LIMIT %(limit)s;
 
 -- name: strip
 WITH forgotten AS (
