@@ -120,6 +120,7 @@ __all__ = [
     "Outcome",
     "Page",
     "Permits",
+    "PostgresStorage",
     "PushRefused",
     "Pushed",
     "Queue",

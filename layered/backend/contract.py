@@ -93,7 +93,7 @@ class Backend(ABC):
 
     durability: ClassVar[Durability] = "none"
     threaded_keeper: ClassVar[bool] = False
-    poll: ClassVar[float] = 1.0
+    poll: float = 1.0
     messaging_system: ClassVar[str] = "layered"
 
     def __init__(self) -> None:

@@ -92,6 +92,15 @@ class Connection(AsyncConnection[TupleRow]):
             raise
         await self.execute("COMMIT")
 
+    async def pooled(self) -> bool:
+        """
+        Tell whether a pooler stands before the server.
+
+        Poolers such as PgBouncer hand out process ids of their own.
+        """
+        ((pid,),) = await (await self.execute("SELECT pg_backend_pid()")).fetchall()
+        return bool(pid != self.pgconn.backend_pid)
+
     @property
     def busy(self) -> bool:
         """Whether a statement or a transaction is open."""

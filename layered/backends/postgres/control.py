@@ -1,52 +1,52 @@
-"""The control operations of `PostgresStorage`."""
+"""What `PostgresStorage` lets one see and steer."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from layered.backend import Beat, Change, Filter, Page, Queue, Sighting, Storage
-from layered.backends.postgres import board, cancel as cancelling, run
-from layered.backends.postgres.connection import Connection
-from layered.backends.postgres.lane import Lane
-from layered.errors import BackendClosed
+from layered.backend import Beat, Change, Filter, Page, Queue, Record, Sighting, Storage
+from layered.backends.postgres import board, cancel as cancelling, read, run
+from layered.backends.postgres.pool import Pool
 from layered.task import Fence, Status
 
 A = TypeVar("A")
-T = TypeVar("T")
 
 
 class PostgresControl(Storage[A]):
     """
-    A storage that can be controlled: see `layered.backend.control`.
+    A storage that can be looked at and controlled: see `layered.backend.control`.
 
     What it does is in the database, so it acts on the workers of all
     machines.
     """
 
     schema: str
-    _lanes: Mapping[str, Lane]
+    _pool: Pool
 
-    async def _run(
-        self, lane: str, work: Callable[[Connection], Awaitable[T]], *, again: bool = True
-    ) -> T:
-        try:
-            found = self._lanes[lane]
-        except KeyError:
-            msg = f"using {self!r}: it is not open; open it: async with ..."
-            raise BackendClosed(msg) from None
-        return await found.run(work, again=again)
-
+    @abstractmethod
     def _hint(self) -> None:
-        """Tell the workers of this process that there may be something to claim."""
-        self.pushed.notify()
+        """Tell workers that there may be something to claim."""
+
+    async def fetch(self, ids: Sequence[str], /) -> Sequence[Record | None]:
+        """See `Backend.fetch`."""
+        return await self._pool.run("read", partial(read.fetch, schema=self.schema, ids=ids))
+
+    async def counts(self, queue: str, /) -> Mapping[str, Mapping[Status, int]]:
+        """See `Backend.counts`; looks at every row, tombstones included."""
+        return await self._pool.run("read", partial(read.counts, schema=self.schema, queue=queue))
+
+    async def names(self, queue: str, /) -> Sequence[str]:
+        """See `Backend.names`; one look into the index for each name."""
+        return await self._pool.run("read", partial(read.names, schema=self.schema, queue=queue))
 
     async def cancel(self, ids: Sequence[str], /) -> Sequence[Change]:
         """See `Cancels.cancel`."""
         work = partial(cancelling.cancel, schema=self.schema, ids=ids)
-        changes = await self._run("push", work)
+        changes = await self._pool.run("push", work)
         if any(change.changed and change.status is Status.CANCELLED for change in changes):
             self.ended.notify()
         return changes
@@ -54,7 +54,7 @@ class PostgresControl(Storage[A]):
     async def requeue(self, ids: Sequence[str], /) -> Sequence[Change]:
         """See `Requeues.requeue`."""
         work = partial(cancelling.requeue, schema=self.schema, ids=ids)
-        changes = await self._run("push", work)
+        changes = await self._pool.run("push", work)
         if any(change.changed for change in changes):
             self._hint()
         return changes
@@ -62,51 +62,51 @@ class PostgresControl(Storage[A]):
     async def page(self, wanted: Filter, after: str | None, limit: int, /) -> Page:
         """See `Lists.page`."""
         work = partial(board.page, schema=self.schema, wanted=wanted, after=after, limit=limit)
-        return await self._run("read", work)
+        return await self._pool.run("read", work)
 
     async def queues(self) -> Sequence[Queue]:
         """See `Pauses.queues`."""
-        return await self._run("read", partial(board.queues, schema=self.schema))
+        return await self._pool.run("read", partial(board.queues, schema=self.schema))
 
     async def pause(self, queue: str, until: datetime | None, /) -> None:
         """See `Pauses.pause`."""
         work = partial(board.pause, schema=self.schema, queue=queue, until=until)
-        await self._run("push", work)
+        await self._pool.run("push", work)
 
     async def resume(self, queue: str, /) -> None:
         """See `Pauses.resume`."""
-        await self._run("push", partial(board.resume, schema=self.schema, queue=queue))
+        await self._pool.run("push", partial(board.resume, schema=self.schema, queue=queue))
         self._hint()
 
     async def beat(self, beat: Beat, /) -> None:
         """See `Sees.beat`."""
-        await self._run("read", partial(board.beat, schema=self.schema, beat=beat))
+        await self._pool.run("read", partial(board.beat, schema=self.schema, beat=beat))
 
     async def leave(self, owner: str, /) -> None:
         """See `Sees.leave`."""
-        await self._run("read", partial(board.leave, schema=self.schema, owner=owner))
+        await self._pool.run("read", partial(board.leave, schema=self.schema, owner=owner))
 
     async def workers(self) -> Sequence[Sighting]:
         """See `Sees.workers`."""
-        return await self._run("read", partial(board.workers, schema=self.schema))
+        return await self._pool.run("read", partial(board.workers, schema=self.schema))
 
     async def progress(self, fence: Fence, value: bytes, /) -> bool:
         """See `Reports.progress`."""
         work = partial(run.progress, schema=self.schema, fence=fence, value=value)
-        return await self._run("push", work)
+        return await self._pool.run("push", work)
 
     async def checkpoint(self, fence: Fence, step: str, value: bytes, /) -> bytes | None:
         """See `Remembers.checkpoint`."""
         work = partial(run.checkpoint, schema=self.schema, fence=fence, step=step, value=value)
-        return await self._run("push", work)
+        return await self._pool.run("push", work)
 
     async def checkpoints(self, task_id: str, /) -> Mapping[str, bytes]:
         """See `Remembers.checkpoints`."""
         work = partial(run.checkpoints, schema=self.schema, task_id=task_id)
-        return await self._run("read", work)
+        return await self._pool.run("read", work)
 
     async def holder(self, queue: str, key: str, /) -> str | None:
         """See `Dedups.holder`."""
-        return await self._run(
+        return await self._pool.run(
             "read", partial(board.holder, schema=self.schema, queue=queue, key=key)
         )

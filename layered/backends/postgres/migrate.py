@@ -55,17 +55,20 @@ async def check(connection: Connection, schema: str, where: str) -> int:
     return stands
 
 
-async def migrate(connection: Connection, schema: str, where: str) -> Sequence[str]:
+async def migrate(
+    connection: Connection, schema: str, where: str, *, dry_run: bool
+) -> Sequence[str]:
     """
-    Bring a database to the newest version, in one transaction.
+    Bring a database to the newest version, in one transaction, or tell how.
 
     Who comes at the same time waits, and then finds nothing left to do.
 
     Returns:
-        The statements that were run.
+        The statements.
     """
-    if await check(connection, schema, where) == VERSION:
-        return []
+    stands = await check(connection, schema, where)
+    if dry_run or stands == VERSION:
+        return statements(schema, stands)
     async with connection.together():
         await connection.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"layered {schema}",)

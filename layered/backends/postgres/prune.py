@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+from functools import partial
 from typing import NamedTuple
 
 from layered.backend import Limits
 from layered.backends.postgres.arrays import plain
 from layered.backends.postgres.connection import Connection
 from layered.backends.postgres.notes import micros
+from layered.backends.postgres.pool import Pool
 from layered.backends.postgres.queries import named
 
+log = logging.getLogger("layered.postgres")
+
 START = "00000000-0000-0000-0000-000000000000"
+OLD = 300.0
+"""Seconds after which an open transaction is warned of."""
 _STEP = 2000
 """Most rows that one step looks at: a few milliseconds of the server."""
 _YOUNG, _STRIP, _DELETE = 0, 2, 3
 
 
-class Step(NamedTuple):
+class _Step(NamedTuple):
     """What one step did: rows changed, where it stopped, whether nothing older is left."""
 
     changed: int
@@ -24,20 +31,72 @@ class Step(NamedTuple):
     last: bool
 
 
-async def sweep(connection: Connection, schema: str, limit: int) -> int:
+class Pruner:
+    """
+    Removes what has ended long ago, in small steps, each a transaction of its own.
+
+    There is no index on ended rows: it would cost every task more than a
+    walk over the table. The walk goes in the order of ids, which rise with
+    time, and goes on where it stopped the last time.
+
+    Args:
+        pool: The connections.
+        schema: The schema, quoted.
+        limits: Retention.
+    """
+
+    __slots__ = ("_after", "_limits", "_pool", "_schema")
+
+    def __init__(self, pool: Pool, schema: str, limits: Limits) -> None:
+        self._pool = pool
+        self._schema = schema
+        self._limits = limits
+        self._after = START
+
+    async def prune(self, limit: int) -> int:
+        """See `Backend.prune`."""
+        changed = await self._pool.run("read", partial(_sweep, schema=self._schema, limit=limit))
+        await self._pool.run("read", partial(_watch, schema=self._schema))
+        step = partial(_step, schema=self._schema, limits=self._limits)
+        while changed < limit:
+            work = partial(step, after=self._after, limit=limit - changed)
+            done = await self._pool.run("read", work)
+            self._after = done.cursor
+            changed += done.changed
+            if done.last:
+                self._after = START
+                break
+        return changed
+
+
+async def _sweep(connection: Connection, schema: str, limit: int) -> int:
     """Make tasks dead that were not started in time; answer how many, at most *limit*."""
     sql = named("prune.sql", schema)
     await connection.execute(sql["forget"])
     return (await connection.execute(sql["sweep"], {"limit": limit})).rowcount
 
 
-async def step(connection: Connection, schema: str, limits: Limits, after: str, limit: int) -> Step:
-    """
-    Walk on from *after* in the order of ids; strip and remove at most *limit* rows.
+async def _watch(connection: Connection, schema: str) -> None:
+    """Warn of a transaction that has been open for long: what has died since stays in the way."""
+    cursor = await connection.execute(named("prune.sql", schema)["oldest"], {"seconds": OLD})
+    for pid, name, seconds in await cursor.fetchall():
+        log.warning(
+            "a transaction has been open for %d s (process %d, %r): until it ends, no vacuum can "
+            "remove what has ended since, and claims become slower",
+            seconds,
+            pid,
+            name,
+        )
 
-    There is no index on ended rows: it would cost every task more than
-    this walk. Ids rise with time, so it is over where a whole step finds
-    only rows too young to be past their retention.
+
+async def _step(
+    connection: Connection, schema: str, limits: Limits, after: str, limit: int
+) -> _Step:
+    """
+    Walk on from *after*; strip and remove at most *limit* rows.
+
+    The walk is over where a whole step finds only rows too young to be
+    past their retention.
     """
     sql = named("prune.sql", schema)
     values = {
@@ -64,4 +123,4 @@ async def step(connection: Connection, schema: str, limits: Limits, after: str, 
         if ids:
             changed += (await connection.execute(sql[name], {"ids": plain(ids)})).rowcount
     last = len(rows) < _STEP or all(due == _YOUNG for _, due in rows)
-    return Step(changed, after, last)
+    return _Step(changed, after, last)

@@ -119,7 +119,9 @@ BEGIN
             ) THEN
                 RETURN held.task;
             END IF;
-            UPDATE {schema}.dedup SET task = asked_task, until = now + asked_window
+            UPDATE {schema}.dedup SET
+                task = asked_task,
+                until = greatest(now + asked_window, CASE task WHEN asked_task THEN until END)
             WHERE queue = asked_queue AND key = asked_key;
             RETURN asked_task;
         END IF;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import ClassVar, Self, TypeVar, overload
 
@@ -22,7 +22,6 @@ from layered.backend import (
     Limits,
     Pushed,
     Reaped,
-    Record,
     Release,
     Renew,
     Renewal,
@@ -35,15 +34,14 @@ from layered.backends.postgres import (
     lease as leases,
     migrate as migrations,
     prune as pruning,
-    read,
 )
 from layered.backends.postgres.claim import claim
 from layered.backends.postgres.control import PostgresControl
 from layered.backends.postgres.dedup import insert_one_by_one
-from layered.backends.postgres.faults import shown
 from layered.backends.postgres.groups import Groups
 from layered.backends.postgres.keeper import Keeper
-from layered.backends.postgres.lane import Lane
+from layered.backends.postgres.notify import Listener, Notifier, hinting
+from layered.backends.postgres.pool import Pool
 from layered.backends.postgres.push import insert
 from layered.backends.postgres.queries import checked_schema
 from layered.backends.postgres.settle import release, settle
@@ -116,12 +114,12 @@ class PostgresStorage(PostgresControl[A]):
             msg = f"the DSN cannot be read: {error}"
             raise ValueError(msg) from None
         self.schema = checked_schema(schema)
-        self._dsn = dsn
-        self._where = shown(dsn)
-        self._lanes: Mapping[str, Lane] = {}
-        self._groups: Groups[Draft, Pushed]
+        self._pool = Pool(dsn)
+        self._groups = Groups(self._insert)
         self._pruned = pruning.START
         self._due_at = 0.0
+        self._listener: Listener | None = None
+        self._notifier: Notifier | None = None
 
     async def __aenter__(self) -> Self:
         """
@@ -132,97 +130,142 @@ class PostgresStorage(PostgresControl[A]):
             BackendBroken: if the server cannot be reached.
             WrongState: if it is open already; leaving it would close it for both.
         """
-        if self._lanes:
+        if self._pool.is_open:
             msg = f"opening {self!r}: it is open already; enter it once, or make another storage"
             raise WrongState(msg)
-        self._lanes = {name: self._lane_for(name) for name in ("push", "claim", "settle", "read")}
-        self._groups = Groups(self._insert)
-        self._clock = loop_clock()
-        self._due_at = 0.0
-        try:
-            await self.migrate()
-            await self._run("read", partial(board.register, schema=self.schema, queue=self.queue))
-        except BaseException:
-            await self.__aexit__()
-            raise
+        await self.migrate()
+        async with AsyncExitStack() as stack:
+            self._pool.open()
+            stack.push_async_callback(self._pool.aclose)
+            self._clock, self._due_at = loop_clock(), 0.0
+            await self._pool.run(
+                "read", partial(board.register, schema=self.schema, queue=self.queue)
+            )
+            if self._listener is not None:
+                self._notifier = Notifier(self._pool, self.schema, self.queue)
+                await stack.enter_async_context(hinting(self._listener, self._notifier))
+            self._open = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Finish what was accepted, and close the connections; not cancellable."""
-        lanes, self._lanes = self._lanes, {}
-        for lane in lanes.values():
-            await lane.aclose()
+        await self._open.aclose()
 
-    async def migrate(self) -> Sequence[str]:
+    async def migrate(self, *, dry_run: bool = False) -> Sequence[str]:
         """
-        Bring the schema to this program's version, in one transaction; entering does it.
+        Bring the schema to this program's version, in one transaction.
 
-        Any number of programs may do so at the same time.
+        Entering does it; a program with more rights may do it before.
+        Needs no open storage. Any number of programs may do it at the same
+        time.
+
+        Args:
+            dry_run: Only tell what would be run.
 
         Returns:
-            The statements that were run; none if it was up to date.
+            The SQL, statements in the order of running; none if it is up to date.
 
         Raises:
             Fatal: if the schema is a newer program's, or access is refused.
         """
-        return await self._run(
-            "read", lambda connection: migrations.migrate(connection, self.schema, self._where)
-        )
+        lane = self._pool.lane("migrate")
+        try:
+            return await lane.run(
+                lambda connection: migrations.migrate(
+                    connection, self.schema, self._pool.where, dry_run=dry_run
+                )
+            )
+        finally:
+            await lane.aclose()
 
-    def _lane_for(self, name: str) -> Lane:
-        return Lane(self._dsn, self._where, name)
+    @classmethod
+    def with_notify(
+        cls,
+        dsn: str,
+        args: ArgsLike[A],
+        *,
+        listen: str | None = None,
+        **options: Unpack[PostgresOptions],
+    ) -> PostgresStorage[A]:
+        """
+        Make a storage whose workers hear of new tasks at once, by LISTEN and NOTIFY.
+
+        It takes one connection more. Hints are only hints: while the
+        listener is away, or through a lost one, tasks wait for the next
+        poll, each 5 s.
+
+        Args:
+            dsn: As for the class.
+            args: As for the class.
+            listen: The DSN to listen at, where *dsn* leads to a pooler
+                such as PgBouncer in transaction mode.
+            options: As for the class.
+
+        Raises:
+            Fatal: on entering, if the DSN to listen at leads to a pooler.
+        """
+        storage = cls(dsn, args, **options)
+        storage._listener = Listener(listen or dsn, storage.schema, storage.queue, storage._hinted)
+        storage.poll = 5.0
+        return storage
 
     async def _insert(self, drafts: Sequence[Draft]) -> Sequence[Pushed]:
-        return await self._run("push", partial(insert, schema=self.schema, drafts=drafts))
+        return await self._pool.run("push", partial(insert, schema=self.schema, drafts=drafts))
 
     async def insert(self, drafts: Sequence[Draft], /) -> Sequence[Pushed]:
         """See `Backend.insert`; concurrent calls share a commit."""
-        if not self._lanes:
-            return await self._insert(drafts)  # tells that it is closed
         if any(draft.dedup for draft in drafts):
             work = partial(insert_one_by_one, schema=self.schema, drafts=drafts)
-            answers = await self._run("push", work)
+            answers = await self._pool.run("push", work)
         else:
             answers = await self._groups.write(drafts)
         self._hint()
         return answers
 
     def _hint(self) -> None:
+        """Tell workers, here and elsewhere, that there may be something to claim."""
+        self._hinted()
+        if self._notifier is not None:
+            self._notifier.send()
+
+    def _hinted(self) -> None:
         self._due_at = 0.0
-        super()._hint()
+        self.pushed.notify()
 
     async def claim(self, claimant: Claimant, wanted: Mapping[str, int], most: int, /) -> Claimed:
         """See `Backend.claim`; a crash of the server may undo it, as if it had not run."""
-        due = self._clock() >= self._due_at if self._lanes else False
-        claimed = await self._run(
+        due = self._pool.is_open and self._clock() >= self._due_at
+        claimed = await self._pool.run(
             "claim",
             lambda connection: claim(connection, self.schema, claimant, wanted, most, due=due),
             again=False,
         )
         wait = claimed.next_due_in
         self._due_at = float("inf") if wait is None else self._clock() + wait
+        if self._listener is not None:
+            self._listener.woke(found=bool(claimed.leases))
         return claimed
 
     async def renew(self, items: Sequence[Renew], lease: float, /) -> Sequence[Renewal]:
         """See `Backend.renew`."""
         work = partial(leases.renew, schema=self.schema, items=items, lease=lease)
-        return await self._run("settle", work)
+        return await self._pool.run("settle", work)
 
     async def settle(self, items: Sequence[Settle], /) -> Sequence[Answer]:
         """See `Backend.settle`."""
-        answers = await self._run("settle", partial(settle, schema=self.schema, items=items))
+        answers = await self._pool.run("settle", partial(settle, schema=self.schema, items=items))
         self._tell(answers)
         return answers
 
     async def release(self, items: Sequence[Release], /) -> Sequence[Answer]:
         """See `Backend.release`."""
-        answers = await self._run("settle", partial(release, schema=self.schema, items=items))
+        answers = await self._pool.run("settle", partial(release, schema=self.schema, items=items))
         self._tell(answers)
         return answers
 
     async def reap(self, limit: int, /) -> Sequence[Reaped]:
         """See `Backend.reap`; a task comes back after up to 1 s for each worker it has lost."""
-        reaped = await self._run("read", partial(leases.reap, schema=self.schema, limit=limit))
+        reaped = await self._pool.run("read", partial(leases.reap, schema=self.schema, limit=limit))
         self._tell([Answer(Verdict.APPLIED, one.status) for one in reaped])
         return reaped
 
@@ -234,30 +277,15 @@ class PostgresStorage(PostgresControl[A]):
         if statuses & {Status.READY, Status.RETRY}:
             self._hint()
 
-    async def fetch(self, ids: Sequence[str], /) -> Sequence[Record | None]:
-        """See `Backend.fetch`."""
-        return await self._run("read", partial(read.fetch, schema=self.schema, ids=ids))
-
-    async def counts(self, queue: str, /) -> Mapping[str, Mapping[Status, int]]:
-        """See `Backend.counts`; looks at every row, tombstones included."""
-        return await self._run("read", partial(read.counts, schema=self.schema, queue=queue))
-
-    async def names(self, queue: str, /) -> Sequence[str]:
-        """See `Backend.names`; one look into the index for each name."""
-        return await self._run("read", partial(read.names, schema=self.schema, queue=queue))
-
     async def prune(self, limit: int, /) -> int:
         """See `Backend.prune`; in small steps, each a transaction of its own."""
-        changed = await self._run("read", partial(pruning.sweep, schema=self.schema, limit=limit))
+        changed = await self._pool.run(
+            "read", partial(pruning.sweep, schema=self.schema, limit=limit)
+        )
+        step = partial(pruning.step, schema=self.schema, limits=self.limits)
         while changed < limit:
-            work = partial(
-                pruning.step,
-                schema=self.schema,
-                limits=self.limits,
-                after=self._pruned,
-                limit=limit - changed,
-            )
-            done = await self._run("read", work)
+            work = partial(step, after=self._pruned, limit=limit - changed)
+            done = await self._pool.run("read", work)
             self._pruned = done.cursor
             changed += done.changed
             if done.last:
@@ -267,14 +295,14 @@ class PostgresStorage(PostgresControl[A]):
 
     async def check(self) -> None:
         """See `Backend.check`: whether the server answers and the schema is of this version."""
-        await self._run(
-            "read", lambda connection: migrations.check(connection, self.schema, self._where)
+        await self._pool.run(
+            "read", lambda connection: migrations.check(connection, self.schema, self._pool.where)
         )
 
     @asynccontextmanager
     async def keeper(self) -> AsyncIterator[Renews]:
         """See `Backend.keeper`: a connection of its own, for any event loop."""
-        lane = self._lane_for("keeper")
+        lane = self._pool.lane("keeper")
         try:
             yield Keeper(lane, self.schema)
         finally:
@@ -283,4 +311,4 @@ class PostgresStorage(PostgresControl[A]):
     def __repr__(self) -> str:
         """Show the server, the schema, the task names and the queue; no password."""
         names = ", ".join(self.kinds.by_name)
-        return f"PostgresStorage({self._where}, {names}, queue={self.queue!r})"
+        return f"PostgresStorage({self._pool.where}, {names}, queue={self.queue!r})"

@@ -84,7 +84,7 @@ class SqliteStorage(SqliteControl[A]):
 
     durability: ClassVar[Durability] = "power"
     threaded_keeper: ClassVar[bool] = True
-    poll: ClassVar[float] = 1.0
+    poll: float = 1.0
 
     @overload
     def __init__(
