@@ -207,7 +207,7 @@ class WorkerContext:
             As `progress`.
 
         Cancellation:
-            Before it begins. Once begun it is shielded and goes through.
+            Shielded: what a run has found out is stored in spite of it.
         """
         run = self._mine("checkpoint")
         return await own.checkpoint(self._shift.backend, run, step, decoder(form), value)

@@ -1,6 +1,7 @@
 """Control from outside, the whole way: the store, the lease, the handler, the end of the task."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import anyio
 import pytest
@@ -11,8 +12,10 @@ from layered import (
     Inspector,
     RetryAfter,
     RetryLayer,
+    SqliteStorage,
     Status,
     TaskId,
+    WorkerBuilder,
     WorkerContext,
 )
 from layered.backend import Answer, Settle, Verdict
@@ -40,7 +43,7 @@ async def test_cancel_in_the_store_reaches_a_running_handler_through_its_lease(
         await anyio.sleep(1)
         change = await Inspector(world.storage).cancel(pushed.id)
         assert (change.status, change.changed) == (Status.RUNNING, True)
-        await world.storage.wait_for([pushed.id])
+        await world.storage.wait_for([pushed.id], timeout=20)
 
     await while_running(world.builder(lease=6.0).build(send), do=act)
 
@@ -64,7 +67,7 @@ async def test_handler_that_finishes_although_it_was_cancelled_stays_done(world:
     async def act() -> None:
         await anyio.sleep(1)
         await Inspector(world.storage).cancel(pushed.id)
-        assert await world.storage.result(pushed.id, send) == "sent"
+        assert await world.storage.result(pushed.id, send, timeout=20) == "sent"
 
     await while_running(world.builder(lease=6.0).build(send), do=act)
 
@@ -91,7 +94,7 @@ async def test_run_that_fails_when_it_was_cancelled_is_not_retried(
     async def act() -> None:
         await anyio.sleep(1)
         await Inspector(world.storage).cancel(pushed.id)
-        await world.storage.wait_for([pushed.id])
+        await world.storage.wait_for([pushed.id], timeout=20)
 
     await while_running(world.builder(lease=6.0).retry(9).build(send), do=act)
 
@@ -187,6 +190,33 @@ async def test_pause_until_an_instant_ends_by_itself(world: World) -> None:
     await world.builder().build(send).run(until_empty=True)
 
     assert ran == pytest.approx([began + 30], abs=0.1)
+
+
+async def test_cancel_by_another_process_reaches_a_handler_over_a_file(tmp_path: Path) -> None:
+    """The keeper, in its thread, has it from the file; here another storage is the other process."""
+    started, reasons = anyio.Event(), list[CancelReason | None]()
+
+    async def send(email: Email, ctx: WorkerContext) -> None:
+        started.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            reasons.append(ctx.cancel_reason)
+
+    path = tmp_path / "tasks.db"
+    async with SqliteStorage(path, Email) as storage, SqliteStorage(path, object) as other:
+        pushed = await storage.push(Email())
+        worker = WorkerBuilder("w").backend(storage).configure(lease=0.5).build(send)
+
+        async def act() -> None:
+            await started.wait()
+            await Inspector(other).cancel(pushed.id)
+            (record,) = await other.wait_for([pushed.id], timeout=30)
+            assert record.status is Status.CANCELLED
+
+        await while_running(worker, do=act)
+
+    assert reasons == [CancelReason.USER]
 
 
 async def test_requeued_task_runs_again_from_its_first_attempt(world: World) -> None:

@@ -125,7 +125,7 @@ async def test_store_that_takes_no_beats_holds_up_nothing(
         raise Transient(msg)
 
     monkeypatch.setattr(world.storage, "beat", refuse)
-    monkeypatch.setattr(world.storage, "leave", lambda _: anyio.sleep_forever())
+    monkeypatch.setattr(world.storage, "leave", lambda _: anyio.sleep(1000))
     pushed = await world.storage.push(Email())
 
     await world.builder(lease=300.0, cancel_grace=5.0).build(send).run(until_empty=True)
