@@ -1,7 +1,8 @@
 """
 The operations of a backend, each on the same prepared tasks: a new one is one line.
 
-Nothing here knows SQLite: another backend brings its own faults.
+Those of control are in `control_operations`. Nothing here or there knows
+SQLite: another backend brings its own faults.
 """
 
 from __future__ import annotations
@@ -12,28 +13,33 @@ from typing import Any, NamedTuple, TypeAlias
 from layered.backend import (
     ALREADY,
     APPLIED,
+    Beat,
     Cancelled,
+    Cancels,
     Claimant,
     Dead,
     Done,
     Ending,
     Failure,
     Limits,
-    Lists,
+    Pauses,
     Pushed,
     Release,
+    Remembers,
     Renew,
     Renewal,
     Retry,
+    Sees,
     Settle,
     Storage,
 )
-from layered.task import Draft, Fence, Kind, Status, from_micros
+from layered.task import Dedup, Draft, Fence, Kind, Status, from_micros
 
 KINDS = (Kind(str, name="a"), Kind(int, name="b"))
 LIMITS = Limits(keep_done=100.0, keep_dead=100.0, tombstone=1000.0)
 ME = Claimant("default", "me")
 FAILURE = Failure("ValueError", "no", "in handler")
+RAN = Done(b"1")
 EVERY = {"a": 100, "b": 100, "other": 100}
 
 
@@ -65,9 +71,12 @@ def draft(number: int, name: str = "a", **fields: Any) -> Draft:
 
 async def prepare(storage: Storage[Any], clock: Clock) -> Fences:
     """Fill a store with a task of each kind that an operation may meet; answer the live fences."""
-    await _end(storage, clock, 1, ago=5000.0)
-    await _end(storage, clock, 2, ago=500.0)
-    await _end(storage, clock, 3, ago=5.0)
+    await _end(storage, clock, draft(1, dedup=Dedup("gone")), ago=5000.0)
+    await _end(storage, clock, draft(2, dedup=Dedup("old")), ago=500.0)
+    await _end(storage, clock, draft(3), ago=5.0)
+    await _end(storage, clock, draft(4, dedup=Dedup("free")), Dead(FAILURE), ago=5.0)
+    await _end(storage, clock, draft(6, dedup=Dedup("free")), ago=4.0)
+    await _end(storage, clock, draft(5, dedup=Dedup("held")), Cancelled(), ago=5.0)
     await storage.insert([draft(11), draft(12, max_lost=1), draft(13, "b", max_attempts=1)])
     await storage.claim(Claimant("default", "lost", lease=1.0), EVERY, 100)
     await storage.insert([draft(number, metadata={"k": "v"}) for number in range(20, 29)])
@@ -80,18 +89,37 @@ async def prepare(storage: Storage[Any], clock: Clock) -> Fences:
             draft(34, "b"),
             draft(35, priority=9),
             draft(36, "other"),
+            draft(37, "other", dedup=Dedup("held")),
         ]
     )
+    await prepare_control(storage, {lease.id: lease.fence for lease in leases})
     clock.at += 10.0
     return {lease.id: lease.fence for lease in leases}
 
 
-async def _end(storage: Storage[Any], clock: Clock, number: int, ago: float) -> None:
+async def _end(
+    storage: Storage[Any], clock: Clock, one: Draft, ending: Ending = RAN, *, ago: float
+) -> None:
+    assert isinstance(storage, Remembers)
     clock.at -= ago
-    await storage.insert([draft(number)])
+    await storage.insert([one])
     (lease,) = (await storage.claim(ME, EVERY, 1)).leases
-    await storage.settle([Settle(lease.fence, Done(b"1"), 1)])
+    await storage.checkpoint(lease.fence, "step", b"1")
+    await storage.settle([Settle(lease.fence, ending, 1)])
     clock.at += ago
+
+
+async def prepare_control(storage: Storage[Any], fences: Fences) -> None:
+    """Keep a step of a run, ask another to stop, pause a queue, and be seen."""
+    assert isinstance(storage, Cancels)
+    assert isinstance(storage, Pauses)
+    assert isinstance(storage, Sees)
+    assert isinstance(storage, Remembers)
+    await storage.checkpoint(fences[task(21)], "step", b"1")
+    await storage.cancel([task(28)])
+    await storage.pause("paused", None)
+    await storage.beat(Beat("me", "default", b"{}", 10.0))
+    await storage.beat(Beat("you", "default", b"{}", 10.0))
 
 
 async def insert(storage: Storage[Any], _: Fences) -> object:
@@ -135,6 +163,16 @@ async def settle_done(storage: Storage[Any], fences: Fences) -> object:
     return await storage.settle([Settle(fence, Done(b"2"), 1) for fence in fences.values()])
 
 
+async def settle_asked(storage: Storage[Any], fences: Fences) -> object:
+    """Fail a run that was asked to stop."""
+    return await storage.settle([Settle(fences[task(28)], Retry(FAILURE, 30.0), 1)])
+
+
+async def release_asked(storage: Storage[Any], fences: Fences) -> object:
+    """Give back a run that was asked to stop."""
+    return await storage.release([Release(fences[task(28)], 30.0, 1)])
+
+
 async def release(storage: Storage[Any], fences: Fences) -> object:
     """Give runs back, one of them for later."""
     return await storage.release([Release(fences[task(20 + at)], at * 9.0, 1) for at in range(2)])
@@ -161,13 +199,6 @@ async def counts(storage: Storage[Any], _: Fences) -> object:
     return await storage.counts("default")
 
 
-async def list_ids(storage: Storage[Any], _: Fences) -> object:
-    """List two tasks of a name, from the second on."""
-    assert isinstance(storage, Lists)
-    first = await storage.list_ids("default", "a", "", 1)
-    return len(await storage.list_ids("default", "a", first[0], 2))
-
-
 async def names(storage: Storage[Any], _: Fences) -> object:
     """List the names."""
     return await storage.names("default")
@@ -186,7 +217,7 @@ class Operation(NamedTuple):
         run: Does it, on the tasks of `prepare`.
         first: Its answer.
         again: Its answer after a first time that was stored, whoever knows of that.
-        parts: Most transactions that it takes; each is whole by itself.
+        parts: Most transactions that change something; each is whole by itself.
     """
 
     run: Callable[[Storage[Any], Fences], Awaitable[object]]
@@ -197,13 +228,22 @@ class Operation(NamedTuple):
 
 ENDS = (Status.DONE, Status.DONE, Status.RETRY, Status.DEAD, Status.CANCELLED)
 BACK = (Status.READY, Status.RETRY)
+CANCELLED = ([APPLIED[Status.CANCELLED]], [ALREADY[Status.CANCELLED]])
+RENEWED = [*[Renewal.OK] * 8, Renewal.CANCEL]
 CLAIMED = [(task(35), 1), (task(34), 1), (task(31), 1)]
 REAPED = [(task(11), Status.RETRY), (task(12), Status.DEAD), (task(13), Status.DEAD)]
 READ = [Status.DONE, Status.RUNNING, None, Status.RUNNING]
 COUNTED = {
-    "a": {Status.DONE: 3, Status.RUNNING: 11, Status.SCHEDULED: 2, Status.READY: 2},
+    "a": {
+        Status.DONE: 4,
+        Status.DEAD: 1,
+        Status.CANCELLED: 1,
+        Status.RUNNING: 11,
+        Status.SCHEDULED: 2,
+        Status.READY: 2,
+    },
     "b": {Status.RUNNING: 1, Status.READY: 1},
-    "other": {Status.READY: 1},
+    "other": {Status.READY: 2},
 }
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -213,17 +253,18 @@ OPERATIONS: Mapping[str, Operation] = {
         [Pushed(task(101), Status.READY), Pushed(task(102), Status.SCHEDULED)],
     ),
     "claim": Operation(claim, CLAIMED, []),
-    "renew": Operation(renew, [Renewal.OK] * 9, [Renewal.OK] * 9),
-    "keeper's renew": Operation(renew_by_keeper, [Renewal.OK] * 9, [Renewal.OK] * 9, parts=2),
+    "renew": Operation(renew, RENEWED, RENEWED),
+    "keeper's renew": Operation(renew_by_keeper, RENEWED, RENEWED, parts=2),
     "settle": Operation(settle, [APPLIED[end] for end in ENDS], [ALREADY[end] for end in ENDS]),
     "settle of many": Operation(
         settle_done, [APPLIED[Status.DONE]] * 9, [ALREADY[Status.DONE]] * 9
     ),
     "release": Operation(release, [APPLIED[end] for end in BACK], [ALREADY[end] for end in BACK]),
+    "settle, asked to stop": Operation(settle_asked, *CANCELLED),
+    "release, asked to stop": Operation(release_asked, *CANCELLED),
     "reap": Operation(reap, REAPED, []),
     "prune": Operation(prune, 3, 0, parts=2),
     "fetch": Operation(fetch, READ, READ),
-    "list_ids": Operation(list_ids, 2, 2, parts=2),
     "counts": Operation(counts, COUNTED, COUNTED),
     "names": Operation(names, ["a", "b", "other"], ["a", "b", "other"]),
     "check": Operation(check, None, None),

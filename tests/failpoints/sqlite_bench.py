@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,16 @@ from layered.backends.sqlite import SqliteStorage, clock as clocks
 from layered.errors import BackendError
 from layered.task import Status
 from tests.backends.sqlite_storage import held, writer
-from tests.failpoints.invariants import COLUMNS, Row, Rows, broken, broken_between, outline
+from tests.failpoints.control_operations import CONTROL
+from tests.failpoints.invariants import (
+    COLUMNS,
+    Row,
+    Rows,
+    Store,
+    broken,
+    broken_between,
+    outline,
+)
 from tests.failpoints.operations import (
     KINDS,
     LIMITS,
@@ -45,39 +54,70 @@ def write_book(connection: sqlite3.Connection) -> None:
 
 OPERATIONS = {
     **ALL,
+    **CONTROL,
     "settle_in": Operation(settle_in, APPLIED[Status.DONE], ALREADY[Status.DONE]),
 }
 
-READS = ("fetch", "list_ids", "counts", "names", "check")
+READS = (
+    "fetch",
+    "page",
+    "queues",
+    "workers",
+    "checkpoints",
+    "holder",
+    "counts",
+    "names",
+    "check",
+)
 """Operations of the reader, which tries again where an interrupt was meant for another."""
 
 
 class Seen(NamedTuple):
-    """All that a store holds: the tasks, and how many rows of the user's own."""
+    """All that a file holds: the tasks, what is kept of them, and all other rows by table."""
 
-    rows: Rows
-    books: int
+    store: Store
+    others: Mapping[str, Sequence[object]]
+
+    @property
+    def rows(self) -> Rows:
+        """The tasks."""
+        return self.store.rows
 
     def outline(self) -> object:
         """Leave out what chance decides."""
-        return outline(self.rows), self.books
+        return outline(self.rows), self.store.keys, self.store.steps, self.others
+
+
+TABLES = {
+    "task": COLUMNS,
+    "dedup": "queue, key, task, until",
+    "checkpoint": "task, step, value",
+    "queue": "*",
+    "worker": "*",
+    "book": "*",
+}
 
 
 def look(path: Path) -> Seen:
     """Read all, over a connection of one's own."""
     with closing(OPEN(path, isolation_level=None)) as connection:
-        rows = [Row(*row) for row in connection.execute(f"SELECT {COLUMNS} FROM task")]  # noqa: S608 - no input
-        ((books,),) = connection.execute("SELECT count(*) FROM book")
+        read = {
+            table: connection.execute(f"SELECT {columns} FROM {table}").fetchall()  # noqa: S608 - no input
+            for table, columns in TABLES.items()
+        }
+    rows = [Row(*row) for row in read.pop("task")]
     found = {row.id: row for row in rows}
     assert len(found) == len(rows)
-    return Seen(found, books)
+    keys = {(queue, key): id_ for queue, key, id_, _ in read["dedup"]}
+    steps = {(id_, step): value for id_, step, value in read.pop("checkpoint")}
+    return Seen(Store(found, keys, steps), read)
 
 
 def is_unlocked(path: Path) -> bool:
-    """Write over another connection, which waits for nobody; answer whether it could."""
+    """Lock over another connection, which waits for nobody; answer whether it could."""
     with closing(OPEN(path, isolation_level=None, timeout=0)) as connection:
         try:
-            connection.execute("UPDATE task SET progress = x'01' WHERE seq = 1")
+            connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:
             return False
     return True
@@ -191,8 +231,8 @@ class Bench:
             What was stored by the first try.
         """
         found = look(self.path)
-        assert broken(found.rows) == []
-        assert broken_between(self.before.rows, found.rows) == []
+        assert broken(found.store) == []
+        assert broken_between(self.before.store, found.store) == []
         assert found.outline() in stages
         assert is_unlocked(self.path)
 
@@ -208,12 +248,12 @@ class Bench:
 
     async def check_all_ends(self) -> None:
         """See every lease end, and every task be run to its end, under a new epoch if it ran."""
-        rows = [look(self.path).rows]
+        stores = [look(self.path).store]
         async for _ in drain(self.storage, self.clock):
-            rows.append(look(self.path).rows)
-            assert broken(rows[-1]) == []
-            assert broken_between(*rows[-2:]) == []
-        _, reaped, claimed, ended = rows
+            stores.append(look(self.path).store)
+            assert broken(stores[-1]) == []
+            assert broken_between(*stores[-2:]) == []
+        _, reaped, claimed, ended = (store.rows for store in stores)
         assert [row for row in reaped.values() if row.state == Status.RUNNING] == []
         assert [row for row in ended.values() if row.state < Status.DONE] == []
         for id_, row in claimed.items():

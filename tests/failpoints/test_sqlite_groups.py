@@ -10,8 +10,8 @@ import anyio.lowlevel
 import pytest
 
 from layered.backend import ALREADY, APPLIED, Done, Pushed, Settle, Storage
-from layered.errors import BackendBroken, BackendError, Fatal, Full, Transient
-from layered.task import Status
+from layered.errors import BackendBroken, BackendError, Conflict, Fatal, Full, Transient
+from layered.task import Dedup, OnConflict, Status
 from tests.backends.sqlite_storage import settled_down
 from tests.failpoints.invariants import broken, broken_between
 from tests.failpoints.operations import Fences, Operation, draft, task
@@ -61,6 +61,7 @@ LEAVING = push(204)
 WRONG: Mapping[str, Operation] = {
     "refused": push(205, 206, priority="high"),
     "too large": push(207, 208, payload=b"x" * (LARGE + 1)),
+    "rejected": push(210, 211, dedup=Dedup("held", OnConflict.REJECT)),
 }
 GONE = push(209)
 STORED = {task(number) for number in (201, 202, 203, 204)}
@@ -172,8 +173,8 @@ async def test_sqlite_tells_each_of_a_group_what_became_of_its_own_write(
         await company.write(AtCommit(case.strike, every=case.every))
 
         found = look(made.path)
-        assert broken(found.rows) == []
-        assert broken_between(made.before.rows, found.rows) == []
+        assert broken(found.store) == []
+        assert broken_between(made.before.store, found.store) == []
         assert found.rows.keys() - made.before.rows.keys() == (STORED if case.stored else set())
         assert is_unlocked(made.path)
         for caller, operation in {**GOOD, "same": SAME}.items():
@@ -184,6 +185,6 @@ async def test_sqlite_tells_each_of_a_group_what_became_of_its_own_write(
         for operation in GOOD.values():
             answer = await operation.run(made.storage, made.fences)
             assert answer == (operation.again if case.stored else operation.first)
-        assert {type(company.told[caller]) for caller in WRONG} <= {Fatal, case.told}
+        assert {type(company.told[caller]) for caller in WRONG} <= {Fatal, Conflict, case.told}
         assert company.told.keys() == {*GOOD, "same", *WRONG}
         await made.check_all_ends()

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from layered.backend import Pushed
-from layered.backends.sqlite import lane, push, storage, writer
+from layered.backends.sqlite import cancel, lane, push, storage, writer
 from layered.backends.sqlite.clock import Clock
 from layered.backends.sqlite.job import Job
 from layered.backends.sqlite.lane import Lane
@@ -186,10 +186,46 @@ MUTANTS: Mapping[str, Mutant] = {
         "lease._REAP", "settled_claim = claim_id", "settled_claim = NULL", without_fault("reap")
     ),
     "a result is kept of what goes on": text(
-        "settle._RETRY", "state = iif", "result = x'31', state = iif", without_fault("settle")
+        "settle._RETRY", "state = CASE", "result = x'31', state = CASE", without_fault("settle")
     ),
     "an end has no time": text(
         "settle._CANCELLED", "finished_at = ?", "due_at = ?", without_fault("settle")
+    ),
+    "a push that is refused is stored in part": Mutant(
+        storage, "insert", insert_apart, without_fault("insert, refused")
+    ),
+    "a task is requeued without its key": Mutant(
+        cancel, "hold", lambda *_: None, without_fault("requeue")
+    ),
+    "a task is pushed without its key": Mutant(
+        push, "hold", lambda *_: None, without_fault("insert with keys")
+    ),
+    "a requeued task has ended": text(
+        "cancel._REQUEUE", " finished_at = NULL,", "", without_fault("requeue")
+    ),
+    "what is done is cancelled": text(
+        "cancel._CANCEL", "state < 4 OR", "state <> 4 OR", without_fault("cancel")
+    ),
+    "what waits is asked to stop": text(
+        "cancel._CANCEL", "state = iif(state = 4, 4, 7)", "state = state", without_fault("cancel")
+    ),
+    "a run takes the arguments of a push": text(
+        "push._REPLACE", "state = ?", "epoch = epoch + ?", without_fault("insert with keys")
+    ),
+    "a step is kept anew": text(
+        "progress._KEEP",
+        "DO NOTHING",
+        "DO UPDATE SET value = excluded.value",
+        without_fault("checkpoint"),
+    ),
+    "a key outlives its task": text(
+        "prune._FREE", "until <= :now", "until < :now - :now", without_fault("prune")
+    ),
+    "a step outlives the arguments": text(
+        "prune._DROP", "WHERE task IN", "WHERE step = '' AND task IN", without_fault("prune")
+    ),
+    "a pause is forgotten": text(
+        "queues._PAUSE", "excluded.until", "queue.until", without_fault("pause")
     ),
     "a live task is removed": text(
         "prune._DELETE",
