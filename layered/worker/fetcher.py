@@ -13,7 +13,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from layered.backend import Backend, Claimant, Claimed, Poll
-from layered.errors import BackendClosed, Fatal
+from layered.errors import BackendClosed, Fatal, Full
 from layered.service import Service
 from layered.task import Status
 from layered.worker.events import BackendTroubled, Bus
@@ -27,6 +27,10 @@ log = logging.getLogger("layered.worker")
 
 SHORTEST = 0.001
 """Seconds to back off when a service was ready and had no capacity after all; doubles."""
+LONGEST = 3.0
+"""Most seconds between claims that fail; doubles up to there, so that recovery takes no longer."""
+FULL = 60.0
+"""The same for a store without room: somebody has to make some first."""
 
 
 class Until(Enum):
@@ -124,7 +128,8 @@ class Fetcher:
                 except (Fatal, BackendClosed):
                     raise
                 except BaseException as error:  # noqa: BLE001 - judged, and waited out
-                    trouble = min(max(trouble * 2, 0.05), 60.0)
+                    longest = FULL if isinstance(error, Full) else LONGEST
+                    trouble = min(max(trouble * 2, 0.05), longest)
                     await self._wait_out(error, trouble, bus)
 
     async def _wait_out(self, error: BaseException, delay: float, bus: Bus) -> None:

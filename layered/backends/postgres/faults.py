@@ -56,11 +56,17 @@ def _kind(error: Error | OSError) -> tuple[type[BackendError], str]:
 
 
 def shown(dsn: str) -> str:
-    """Show where a DSN leads, without user and password."""
+    """
+    Show where a DSN leads, without user and password.
+
+    Raises:
+        ValueError: if it cannot be read; the message does not repeat it.
+    """
     try:
         params = conninfo_to_dict(dsn)
-    except Error:
-        return "a DSN that cannot be read"
+    except (Error, TypeError):
+        msg = "the DSN cannot be read; write it as 'postgresql://user@host:5432/database'"
+        raise ValueError(msg) from None
     host = params.get("host") or params.get("hostaddr") or "the local socket"
     port = f":{params['port']}" if params.get("port") else ""
     return f"{host}{port}/{params.get('dbname') or ''}"

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import anyio
 
-from layered.errors import BackendError, Transient
+from layered.errors import BackendClosed, Full, Transient
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,6 +84,11 @@ class Groups(Generic[T, R]):
         with anyio.CancelScope(shield=True):
             try:
                 answers = await self._write([item for ticket in group for item in ticket.items])
+            except (Transient, Full, BackendClosed) as error:  # of the store, so of all
+                for ticket in group:
+                    ticket.error = error
+                    ticket.over.set()
+                return
             except Exception:  # noqa: BLE001 - one of them may be to blame: each learns by itself
                 for ticket in group:
                     await self._alone(ticket)
@@ -97,7 +102,7 @@ class Groups(Generic[T, R]):
     async def _alone(self, ticket: _Ticket[T, R]) -> None:
         try:
             ticket.answers = await self._write(ticket.items)
-        except BackendError as error:
+        except Exception as error:  # noqa: BLE001 - the caller's, who raises it
             ticket.error = error
         finally:
             ticket.over.set()

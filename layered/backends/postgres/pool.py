@@ -12,19 +12,24 @@ from layered.errors import BackendClosed
 
 T = TypeVar("T")
 
-Work: TypeAlias = Literal["push", "claim", "settle", "read"]
-_WORK: tuple[Work, ...] = ("push", "claim", "settle", "read")
+Work: TypeAlias = Literal["push", "claim", "settle", "read", "user"]
+_WORK: tuple[Work, ...] = ("push", "claim", "settle", "read", "user")
 
 
 class Pool:
     """
-    Four lanes, so that a claim waits for no push, and a settle for no claim.
+    Five lanes, so that a claim waits for no push, and a settle for no claim.
+
+    ``user`` is for effects of the user's (`PostgresStorage.settle_in`).
 
     Each connects when it is first used. Only for the event loop that it
     was opened in.
 
     Args:
         dsn: Where to connect.
+
+    Raises:
+        ValueError: if that cannot be read.
     """
 
     __slots__ = ("_dsn", "_lanes", "where")

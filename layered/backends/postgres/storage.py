@@ -7,8 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import ClassVar, Self, TypeVar, overload
 
-from psycopg import Error
-from psycopg.conninfo import conninfo_to_dict
 from typing_extensions import TypedDict, Unpack
 
 from layered.backend import (
@@ -33,7 +31,6 @@ from layered.backends.postgres import (
     board,
     lease as leases,
     migrate as migrations,
-    prune as pruning,
 )
 from layered.backends.postgres.claim import claim
 from layered.backends.postgres.control import PostgresControl
@@ -42,6 +39,7 @@ from layered.backends.postgres.groups import Groups
 from layered.backends.postgres.keeper import Keeper
 from layered.backends.postgres.notify import Listener, Notifier, hinting
 from layered.backends.postgres.pool import Pool
+from layered.backends.postgres.prune import Pruner
 from layered.backends.postgres.push import insert
 from layered.backends.postgres.queries import checked_schema
 from layered.backends.postgres.settle import release, settle
@@ -108,15 +106,10 @@ class PostgresStorage(PostgresControl[A]):
         limits: Limits | None = None,
     ) -> None:
         super().__init__(args, queue, layers, limits or Limits())
-        try:
-            conninfo_to_dict(dsn)
-        except Error as error:
-            msg = f"the DSN cannot be read: {error}"
-            raise ValueError(msg) from None
         self.schema = checked_schema(schema)
         self._pool = Pool(dsn)
         self._groups = Groups(self._insert)
-        self._pruned = pruning.START
+        self._pruner = Pruner(self._pool, self.schema, self.limits)
         self._due_at = 0.0
         self._listener: Listener | None = None
         self._notifier: Notifier | None = None
@@ -279,19 +272,7 @@ class PostgresStorage(PostgresControl[A]):
 
     async def prune(self, limit: int, /) -> int:
         """See `Backend.prune`; in small steps, each a transaction of its own."""
-        changed = await self._pool.run(
-            "read", partial(pruning.sweep, schema=self.schema, limit=limit)
-        )
-        step = partial(pruning.step, schema=self.schema, limits=self.limits)
-        while changed < limit:
-            work = partial(step, after=self._pruned, limit=limit - changed)
-            done = await self._pool.run("read", work)
-            self._pruned = done.cursor
-            changed += done.changed
-            if done.last:
-                self._pruned = pruning.START
-                break
-        return changed
+        return await self._pruner.prune(limit)
 
     async def check(self) -> None:
         """See `Backend.check`: whether the server answers and the schema is of this version."""
