@@ -8,7 +8,16 @@ from typing import Any
 import anyio
 import pytest
 
-from layered import MemoryStorage, Middleware, Router, Status, Task, Transient, WorkerBuilder
+from layered import (
+    Full,
+    MemoryStorage,
+    Middleware,
+    Router,
+    Status,
+    Task,
+    Transient,
+    WorkerBuilder,
+)
 from layered.backend import Settle
 from layered.worker import BackendTroubled
 
