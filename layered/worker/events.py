@@ -82,7 +82,7 @@ class NamesUnknown:
 
 @attrs.frozen
 class BackendTroubled:
-    """An operation of the store failed; the worker tries again after *delay* seconds."""
+    """An operation of the store failed; the worker tries again after *delay* seconds, if ever."""
 
     operation: str
     error: Exception

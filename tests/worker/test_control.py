@@ -193,7 +193,7 @@ async def test_pause_until_an_instant_ends_by_itself(world: World) -> None:
 
 
 async def test_cancel_by_another_process_reaches_a_handler_over_a_file(tmp_path: Path) -> None:
-    """The keeper, in its thread, has it from the file; here another storage is the other process."""
+    """The keeper has it from the file, in its thread; another storage is the other process."""
     started, reasons = anyio.Event(), list[CancelReason | None]()
 
     async def send(email: Email, ctx: WorkerContext) -> None:

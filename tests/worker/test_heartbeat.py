@@ -137,6 +137,25 @@ async def test_store_that_takes_no_beats_holds_up_nothing(
     assert 105 <= anyio.current_time() <= 107
 
 
+async def test_worker_that_cannot_leave_ends_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told; the store forgets the worker by itself in time."""
+    gone = OSError("gone")
+
+    async def refuse(owner: str) -> None:
+        raise gone
+
+    async def handler(email: Email) -> None: ...
+
+    monkeypatch.setattr(world.storage, "leave", refuse)
+
+    await world.builder().build(handler).run(burst=True)
+
+    told = [one for one in world.events if isinstance(one, BackendTroubled)]
+    assert [(one.operation, one.error) for one in told] == [("heartbeat", gone)]
+
+
 @pytest.mark.virtual_time
 async def test_leaving_waits_for_the_beat_that_is_on_its_way(
     world: World, monkeypatch: pytest.MonkeyPatch
