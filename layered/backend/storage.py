@@ -261,6 +261,10 @@ class Storage(Backend, Generic[A]):
             inject(draft.metadata)
         return draft._replace(payload=payload)
 
+    async def insert_one(self, task: Task[Any], /) -> Pushed:
+        """Encode and store a task that has come through the push stack."""
+        return (await self.insert([self.encoded(task)]))[0]
+
     def _payload(self, kind: Kind[Any], args: object) -> bytes:
         try:
             payload = kind.encode(args)
@@ -285,5 +289,4 @@ class _Insert(Service[Task[Any], Pushed]):
         self._storage = storage
 
     async def call(self, request: Task[Any], /) -> Pushed:
-        storage = self._storage
-        return (await storage.insert([storage.encoded(request)]))[0]
+        return await self._storage.insert_one(request)

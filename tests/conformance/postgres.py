@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,27 @@ class MakePostgres:
         finally:
             await connection.close()
         return copy
+
+    def effect(self, error: Exception | None) -> Callable[[Connection], Awaitable[None]]:
+        """Make an effect: a row in a table of the user's, which stands beside the clock."""
+
+        async def effect(connection: Connection) -> None:
+            await connection.execute("create table if not exists effect (number integer)")
+            await connection.execute("insert into effect values (1)")
+            if error is not None:
+                raise error
+
+        return effect
+
+    async def effects(self, storage: Storage[Any]) -> int:
+        """Count the rows."""
+        assert isinstance(storage, PostgresStorage)
+        connection = await Connection.open(storage._pool._dsn, "rules")
+        try:
+            found = await connection.execute("select to_regclass('effect') is not null")
+            if not (await found.fetchall())[0][0]:
+                return 0
+            counted = await connection.execute("select count(*) from effect")
+            return int((await counted.fetchall())[0][0])
+        finally:
+            await connection.close()

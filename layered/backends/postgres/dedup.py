@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from layered.backend import Pushed
-from layered.backends.postgres.connection import Connection
 from layered.backends.postgres.notes import metadata_text, micros
 from layered.backends.postgres.push import insert
 from layered.backends.postgres.queries import named
+from layered.backends.postgres.within import Executes
 from layered.errors import Conflict
 from layered.task import Dedup, Draft, OnConflict, Status, to_micros
 
 
 async def insert_one_by_one(
-    connection: Connection, schema: str, drafts: Sequence[Draft]
+    connection: Executes, schema: str, drafts: Sequence[Draft]
 ) -> Sequence[Pushed]:
     """See `Backend.insert`; for drafts with dedup keys, all or nothing."""
     async with connection.together():
         return [await _insert(connection, schema, draft) for draft in drafts]
 
 
-async def _insert(connection: Connection, schema: str, draft: Draft) -> Pushed:
+async def _insert(connection: Executes, schema: str, draft: Draft) -> Pushed:
     sql, dedup = named("push.sql", schema), draft.dedup
     # A push that is repeated is answered by its id, whoever holds the key by now.
     if dedup is not None and await state(connection, schema, draft.id) is None:
@@ -35,7 +35,7 @@ async def _insert(connection: Connection, schema: str, draft: Draft) -> Pushed:
     return (await insert(connection, schema, [draft]))[0]
 
 
-async def hold(connection: Connection, schema: str, queue: str, dedup: Dedup, task: str) -> str:
+async def hold(connection: Executes, schema: str, queue: str, dedup: Dedup, task: str) -> str:
     """Give a key to a task if it is free; answer the task that holds it now."""
     cursor = await connection.execute(
         named("push.sql", schema)["hold"],
@@ -45,7 +45,7 @@ async def hold(connection: Connection, schema: str, queue: str, dedup: Dedup, ta
     return str(holder)
 
 
-async def state(connection: Connection, schema: str, task: str) -> Status | None:
+async def state(connection: Executes, schema: str, task: str) -> Status | None:
     """Read a task's state; `None` if there is none."""
     cursor = await connection.execute(named("push.sql", schema)["states"], {"ids": [task]})
     for _, number in await cursor.fetchall():
@@ -54,7 +54,7 @@ async def state(connection: Connection, schema: str, task: str) -> Status | None
 
 
 async def _met(
-    connection: Connection, schema: str, draft: Draft, dedup: Dedup, holder: str
+    connection: Executes, schema: str, draft: Draft, dedup: Dedup, holder: str
 ) -> Pushed:
     """Do what a draft says whose key is held by a task that is not to be replaced."""
     stands = await state(connection, schema, holder)

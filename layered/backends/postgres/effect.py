@@ -11,10 +11,10 @@ from psycopg.pq import TransactionStatus
 
 from layered.backend import Answer, Settle, Verdict
 from layered.backends.postgres.connection import Connection
-from layered.backends.postgres.lane import Lane
+from layered.backends.postgres.pool import Pool
 from layered.backends.postgres.settle import settle
 from layered.backends.postgres.within import refused
-from layered.backends.postgres.within_async import Ending, within_async
+from layered.backends.postgres.within_async import Ending, PsycopgAsync
 from layered.errors import BackendBroken, Transient, WrongState
 
 Effect: TypeAlias = Callable[[Connection], Awaitable[object]]
@@ -39,7 +39,7 @@ async def settle_in_theirs(theirs: Ending, schema: str, item: Settle) -> Answer:
             "already; begin one before the effect"
         )
         raise WrongState(msg)
-    await theirs.flush()
+    await theirs.prepare()
     (answer,) = await settle(theirs, schema, [item])
     if answer.verdict is Verdict.APPLIED:
         try:
@@ -53,22 +53,6 @@ async def settle_in_theirs(theirs: Ending, schema: str, item: Settle) -> Answer:
     return answer
 
 
-class Effects:
-    """
-    Runs effects of the user's on a connection of ours, each in one transaction with a settle.
-
-    Args:
-        lane: The connection.
-        schema: The schema, quoted.
-    """
-
-    __slots__ = ("_lane", "_schema")
-
-    def __init__(self, lane: Lane, schema: str) -> None:
-        self._lane = lane
-        self._schema = schema
-
-
 class _Raised(Exception):
     """Carries an error of the user's own code past the translation of ours."""
 
@@ -79,7 +63,7 @@ class _Raised(Exception):
 
 class OurTransaction:
     """
-    One transaction of ours: a settle, and an effect of the user's after it.
+    A transaction of ours: a settle, and after it an effect of the user's.
 
     Args:
         schema: The schema, quoted.
@@ -87,32 +71,61 @@ class OurTransaction:
         item: The settle.
     """
 
-    __slots__ = ("_effect", "_item", "_schema", "committing")
+    __slots__ = ("_committing", "_effect", "_item", "_schema")
 
     def __init__(self, schema: str, effect: Effect, item: Settle) -> None:
         self._schema = schema
         self._effect = effect
         self._item = item
-        self.committing = False
+        self._committing = False
 
-    async def run(self, connection: Connection) -> Answer:
+    async def run(self, pool: Pool) -> Answer:
         """
-        Settle; if the fence holds, run the effect; commit.
+        Settle and run the effect, or neither.
 
-        It may be run again after a lost connection: if the commit was done,
-        the settle answers so, and the effect is not repeated.
+        Raises:
+            Exception: what the effect raises, the same object; nothing was written.
+            WrongState: if the effect ended the transaction, or went on after it had failed.
+            Transient: if it did not succeed; nothing was written.
+            BackendBroken: if it is unknown whether it was committed.
         """
-        self.committing = False
-        theirs = await within_async(connection)
-        assert theirs is not None
+        try:
+            return await pool.run("user", self._once)
+        except _Raised as raised:
+            raise raised.error from raised.error.__cause__
+        except Transient as error:
+            if self._committing:
+                raise BackendBroken(_UNKNOWN) from error
+            raise Transient(str(error)) from error
+
+    async def _once(self, connection: Connection) -> Answer:
+        # After a lost connection it is run again. If the commit was done all the same, the
+        # settle says so, and the effect is not repeated.
+        self._committing = False
+        own = PsycopgAsync(connection)
         try:
             async with connection.transaction():
-                (answer,) = await settle(theirs, self._schema, [self._item])
+                (answer,) = await settle(own, self._schema, [self._item])
                 if answer.verdict is Verdict.APPLIED:
                     await self._affect(connection)
-                self.committing = True
+                self._committing = True
         except Error as error:
-            self.committing = self.committing and not refused(error)
+            self._committing = self._committing and not refused(error)
             raise
-        self.committing = False
         return answer
+
+    async def _affect(self, connection: Connection) -> None:
+        try:
+            awaitable: Any = self._effect(connection)
+            if not isawaitable(awaitable):
+                msg = f"running the effect of settle_in: {self._effect!r} must be an async function"
+                raise TypeError(msg)  # noqa: TRY301 - it is the user's, as what follows
+            await awaitable
+            if connection.pgconn.transaction_status != TransactionStatus.INTRANS:
+                msg = (
+                    "running the effect of settle_in: it ended the transaction, or swallowed an "
+                    "error of it; the storage commits it together with the settle"
+                )
+                raise WrongState(msg)  # noqa: TRY301 - the same
+        except Exception as error:
+            raise _Raised(error) from error

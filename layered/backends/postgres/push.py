@@ -7,15 +7,15 @@ from typing import Any, TypeAlias
 
 from layered.backend import Pushed
 from layered.backends.postgres.arrays import Blobs, Texts, plain
-from layered.backends.postgres.connection import Connection
 from layered.backends.postgres.notes import metadata_text, micros
 from layered.backends.postgres.queries import named
+from layered.backends.postgres.within import Executes
 from layered.task import Draft, Status, to_micros
 
 _Common: TypeAlias = tuple[Any, ...]
 
 
-async def insert(connection: Connection, schema: str, drafts: Sequence[Draft]) -> Sequence[Pushed]:
+async def insert(connection: Executes, schema: str, drafts: Sequence[Draft]) -> Sequence[Pushed]:
     """See `Backend.insert`; one statement, and another where some were there already."""
     if not drafts:
         return []

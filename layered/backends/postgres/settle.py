@@ -21,32 +21,30 @@ from layered.backend import (
     Settle,
 )
 from layered.backends.postgres.arrays import Blobs, Texts, plain
-from layered.backends.postgres.connection import Connection
 from layered.backends.postgres.notes import failure_text, micros
 from layered.backends.postgres.queries import named
+from layered.backends.postgres.within import Executes
 from layered.task import Fence, Status
 
 Item = TypeVar("Item", Settle, Release)
-_Write: TypeAlias = Callable[[Connection, str, Sequence[Item]], Awaitable[Sequence[Answer]]]
+_Write: TypeAlias = Callable[[Executes, str, Sequence[Item]], Awaitable[Sequence[Answer]]]
 
 _BY_FENCE = itemgetter(0)
 _OPERATIONS = {kind: kind.__name__.lower() for kind in (Done, Retry, Dead, Cancelled)}
 
 
-async def settle(connection: Connection, schema: str, items: Sequence[Settle]) -> Sequence[Answer]:
+async def settle(connection: Executes, schema: str, items: Sequence[Settle]) -> Sequence[Answer]:
     """See `Backend.settle`; one statement, and another where some were not applied."""
     return await _in_rounds(connection, schema, items, _settle)
 
 
-async def release(
-    connection: Connection, schema: str, items: Sequence[Release]
-) -> Sequence[Answer]:
+async def release(connection: Executes, schema: str, items: Sequence[Release]) -> Sequence[Answer]:
     """See `Backend.release`."""
     return await _in_rounds(connection, schema, items, _release)
 
 
 async def _in_rounds(
-    connection: Connection, schema: str, items: Sequence[Item], write: _Write[Item]
+    connection: Executes, schema: str, items: Sequence[Item], write: _Write[Item]
 ) -> Sequence[Answer]:
     """Write *items*; what comes more than once comes in turn, for a statement takes any of them."""
     rounds: list[dict[str, int]] = []
@@ -66,7 +64,7 @@ async def _in_rounds(
     return [answers[at] for at in range(len(items))]
 
 
-async def _settle(connection: Connection, schema: str, items: Sequence[Settle]) -> Sequence[Answer]:
+async def _settle(connection: Executes, schema: str, items: Sequence[Settle]) -> Sequence[Answer]:
     sql = named("settle.sql", schema)
     ordered = sorted(items, key=_BY_FENCE)  # so that two batches never wait for each other
     values = fences([item.fence for item in ordered], [item.attempt for item in ordered])
@@ -87,9 +85,7 @@ async def _settle(connection: Connection, schema: str, items: Sequence[Settle]) 
     return await _answers(connection, schema, written, states)
 
 
-async def _release(
-    connection: Connection, schema: str, items: Sequence[Release]
-) -> Sequence[Answer]:
+async def _release(connection: Executes, schema: str, items: Sequence[Release]) -> Sequence[Answer]:
     ordered = sorted(items, key=_BY_FENCE)
     values = fences([item.fence for item in ordered], [item.attempt for item in ordered])
     values["delays"] = plain(micros(item.delay) for item in ordered)
@@ -111,7 +107,7 @@ def fences(items: Sequence[Fence], attempts: Sequence[int]) -> dict[str, object]
 
 
 async def _answers(
-    connection: Connection,
+    connection: Executes,
     schema: str,
     written: Sequence[tuple[Fence, str]],
     states: Mapping[str, Status],

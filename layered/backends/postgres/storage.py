@@ -43,6 +43,7 @@ from layered.backends.postgres.prune import Pruner
 from layered.backends.postgres.push import insert
 from layered.backends.postgres.queries import checked_schema
 from layered.backends.postgres.settle import release, settle
+from layered.backends.postgres.transactions import PostgresTransactions
 from layered.errors import WrongState
 from layered.service.clock import loop_clock
 from layered.service.layer import LayerLike
@@ -60,14 +61,14 @@ class PostgresOptions(TypedDict, total=False):
     limits: Limits | None
 
 
-class PostgresStorage(PostgresControl[A]):
+class PostgresStorage(PostgresTransactions[A], PostgresControl[A]):
     """
     Tasks in a schema of a PostgreSQL database, for any number of machines.
 
     Use it as ``async with``: entering creates the schema, or brings it to
     this version. An accepted push or settle is as durable as a commit of
     the server's. One storage belongs to one event loop; it opens up to
-    four connections, each when it is first needed, and a worker one more
+    five connections, each when it is first needed, and a worker one more
     for its lease keeper.
 
     Args:

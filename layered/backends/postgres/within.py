@@ -6,9 +6,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any, ClassVar, Protocol, TypeVar
-
-from typing_extensions import LiteralString
+from typing import Any, ClassVar, LiteralString, Protocol, TypeVar
 
 from layered.errors import Fatal
 
@@ -128,6 +126,11 @@ def is_of(tx: object, module: str, *names: str) -> bool:
     """Tell whether *tx* is of a class of a module; who has one has imported that."""
     found = sys.modules.get(module)
     return found is not None and isinstance(tx, tuple(getattr(found, name) for name in names))
+
+
+def shown(tx: object) -> str:
+    """Name the class of what was given for a transaction."""
+    return f"{type(tx).__module__}.{type(tx).__qualname__}"
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:

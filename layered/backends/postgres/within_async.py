@@ -12,6 +12,7 @@ from psycopg.rows import tuple_row
 
 from layered.backends.postgres.statement import named_values, numbered
 from layered.backends.postgres.within import Within, is_of
+from layered.errors import WrongState
 
 KNOWN = (
     "an AsyncConnection of psycopg 3, an AsyncConnection or AsyncSession of SQLAlchemy on psycopg "
@@ -22,8 +23,15 @@ KNOWN = (
 class Ending(Within):
     """A transaction of the user's that we may end for them."""
 
-    async def flush(self) -> None:
-        """Send what the user's objects have not sent yet."""
+    @abstractmethod
+    async def prepare(self) -> None:
+        """
+        Make ready to be ended: send what the user's objects have not sent yet.
+
+        Raises:
+            TypeError: if there is nothing to commit it by.
+            WrongState: if a block of the user's will commit it.
+        """
 
     @abstractmethod
     async def commit(self) -> None:
@@ -43,7 +51,7 @@ async def within_async(tx: Any) -> Ending | None:  # noqa: ANN401 - that is the 
     if isinstance(tx, AsyncCursor | AsyncTransaction):
         tx = tx.connection
     if isinstance(tx, AsyncConnection):
-        return _Psycopg(tx)
+        return PsycopgAsync(tx)
     if is_of(tx, "asyncpg", "Connection") or is_of(tx, "asyncpg.pool", "PoolConnectionProxy"):
         return _Asyncpg(tx, None)
     if is_of(tx, "asyncpg.transaction", "Transaction"):
@@ -61,7 +69,9 @@ async def within_async(tx: Any) -> Ending | None:  # noqa: ANN401 - that is the 
     return None
 
 
-class _Psycopg(Ending):
+class PsycopgAsync(Ending):
+    """A psycopg connection, ours among them."""
+
     kind: ClassVar[str] = "a psycopg connection"
 
     def __init__(self, connection: AsyncConnection[Any]) -> None:
@@ -69,17 +79,26 @@ class _Psycopg(Ending):
         self.autocommit = connection.autocommit and not self.is_open()
 
     async def send(self, query: str, values: Mapping[str, object]) -> Sequence[Any]:
+        """See `Within.send`."""
         async with AsyncCursor(self._connection, row_factory=tuple_row) as cursor:
             await cursor.execute(query.encode(), named_values(values) or None)
             return await cursor.fetchall() if cursor.description else []
 
+    async def prepare(self) -> None:
+        """See `Ending.prepare`."""
+        if getattr(self._connection, "_num_transactions", 0):
+            raise _InBlock("connection.transaction()", "psycopg begins one by itself")
+
     async def commit(self) -> None:
+        """See `Ending.commit`."""
         await self._connection.commit()
 
     async def rollback(self) -> None:
+        """See `Ending.rollback`."""
         await self._connection.rollback()
 
     def is_open(self) -> bool:
+        """See `Ending.is_open`."""
         return _stands(self._connection)
 
 
@@ -95,6 +114,16 @@ class _Asyncpg(Ending):
         text, places = numbered(query, values)
         rows: Sequence[Any] = await self._connection.fetch(text, *places)
         return rows
+
+    async def prepare(self) -> None:
+        if self._transaction is None:
+            msg = (
+                "settling in a transaction: an asyncpg connection does not show its transaction; "
+                "give that: transaction = connection.transaction(); await transaction.start()"
+            )
+            raise TypeError(msg)
+        if getattr(self._transaction, "_managed", False):
+            raise _InBlock("transaction", "await transaction.start()")
 
     async def commit(self) -> None:
         await self._transaction.commit()
@@ -124,7 +153,7 @@ class _Sqlalchemy(Ending):
         rows: Sequence[Any] = result.fetchall() if result.returns_rows else []
         return rows
 
-    async def flush(self) -> None:
+    async def prepare(self) -> None:
         if self._owner is not self._connection:
             await self._owner.flush()
 
@@ -136,6 +165,17 @@ class _Sqlalchemy(Ending):
 
     def is_open(self) -> bool:
         return _stands(self._driver)
+
+
+class _InBlock(WrongState):
+    """A block of the user's ends the transaction."""
+
+    def __str__(self) -> str:
+        block, instead = self.args
+        return (
+            f"settling in a transaction: settle_in commits it, which inside 'async with {block}' "
+            f"it cannot; leave the block out: {instead}"
+        )
 
 
 def _stands(connection: Any) -> bool:  # noqa: ANN401 - psycopg's or asyncpg's

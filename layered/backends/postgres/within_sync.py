@@ -10,7 +10,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from layered.backends.postgres.statement import named_values
-from layered.backends.postgres.within import Within, is_of
+from layered.backends.postgres.within import Within, is_of, shown
 
 _KNOWN = (
     "a Connection of psycopg 3, a Connection or Session of SQLAlchemy on psycopg, or Django's "
@@ -38,8 +38,8 @@ def within_sync(tx: Any) -> Within:  # noqa: ANN401 - that is the question
     if getattr(tx, "vendor", "") == "postgresql" and tx.Database.__name__ == "psycopg":
         return _Django(tx)
     msg = (
-        f"pushing in a transaction: got {type(tx).__module__}.{type(tx).__qualname__}; give "
-        f"{_KNOWN}, or await push_in() with an async one"
+        f"pushing in a transaction: got {shown(tx)}; give {_KNOWN}; async ones go to "
+        "await storage.push_in()"
     )
     raise TypeError(msg)
 
