@@ -14,6 +14,7 @@ from tests.faults.processes import Crew
 from tests.faults.setting import LOOPS, Loop
 from tests.faults.store import Opening, Store
 from tests.servers.postgres import Server
+from tests.servers.proxy import Proxy, proxied
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,20 @@ def durable() -> Iterator[str]:
     """Give the DSN of a server, as it is shipped, that the tests of this process share."""
     with Server(durable=True) as server:
         yield server.dsn
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """Give a server, as it is shipped, to one test, which may stop it."""
+    with Server(durable=True) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(store: store_postgres.PostgresStore) -> Iterator[Proxy]:
+    """Give a proxy in front of the server of the store."""
+    with proxied(store.dsn) as proxy:
+        yield proxy
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -34,6 +49,8 @@ def open_store(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> 
     """Give what makes the stores of a test."""
     if backend == "sqlite":
         return partial(store_sqlite.opened, tmp_path)
+    if "server" in request.fixturenames:
+        return partial(store_postgres.opened, tmp_path, request.getfixturevalue("server").dsn)
     return partial(store_postgres.opened, tmp_path, request.getfixturevalue("durable"))
 
 
@@ -53,7 +70,7 @@ def crew(tmp_path: Path, store: Store) -> Iterator[Crew]:
     finally:
         crew.close()
         if crew.log.exists():
-            sys.stderr.write(crew.log.read_text()[-20_000:])
+            sys.stderr.write(crew.log.read_text()[-40_000:])
 
 
 @pytest.fixture

@@ -24,9 +24,7 @@ class Uncharging(SqliteStorage[Unit | PlainUnit]):
     async def reap(self, limit: int, /) -> Sequence[Reaped]:
         """Reap, and forgive."""
         reaped = await super().reap(limit)
-        await self._lane(self._writer).run(
-            lambda connection: connection.execute("UPDATE task SET lost = 0")
-        )
+        await self._write(lambda connection: connection.execute("UPDATE task SET lost = 0"))
         return reaped
 
 
@@ -37,7 +35,7 @@ class Popping(SqliteStorage[Unit | PlainUnit]):
         """Claim, and forget."""
         claimed = await super().claim(claimant, wanted, most)
         ids = [(lease.id,) for lease in claimed.leases]
-        await self._lane(self._writer).run(
+        await self._write(
             lambda connection: connection.executemany("DELETE FROM task WHERE id = ?", ids)
         )
         return claimed

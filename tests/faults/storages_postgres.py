@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import psycopg
@@ -54,11 +55,11 @@ class Meddling(PostgresStorage[Unit | PlainUnit]):
 
     def __init__(self, dsn: str, args: Any, *, schema: str) -> None:
         super().__init__(dsn, args, schema=schema)
-        self._options = f"-c search_path={schema}"
+        self._connect = partial(psycopg.connect, dsn, options=f"-c search_path={schema}")
 
     def meddle(self, sql: str, *values: object) -> int:
         """Run a statement, in the way of everybody else; answer how many rows it changed."""
-        with psycopg.connect(self._dsn, options=self._options) as connection:
+        with self._connect() as connection:
             return connection.execute(sql.encode(), values).rowcount
 
 

@@ -100,6 +100,10 @@ class PostgresStore(Store):
             connection.execute("LOCK TABLE task IN EXCLUSIVE MODE")
             yield
 
+    def claims(self) -> int:
+        """Count the claims of tasks so far."""
+        return self.count("SELECT coalesce(sum(epoch), 0) FROM task")
+
     def damage(self) -> list[str]:
         """Read every byte of every row, and compare what an index finds."""
         rows = self.count("SELECT count(length(task::text)) FROM task")
@@ -124,6 +128,10 @@ class PostgresStore(Store):
             "SELECT count(*) FROM pg_stat_activity"  # noqa: S608 - ours
             f" WHERE application_name LIKE 'layered%' AND {condition}"
         )
+
+    def beside(self) -> PostgresStore:
+        """Make another for a thread of its own, to ask questions."""
+        return attrs.evolve(self, connection=None)
 
     def close(self) -> None:
         """Close the connection; the next question opens another."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -41,7 +41,11 @@ class Work:
     died: Counter[int] = attrs.field(factory=Counter)
 
     def do(
-        self, settings: Sequence[Setting], kill_at: Sequence[int] = (), deaths: int = 0
+        self,
+        settings: Sequence[Setting],
+        kill_at: Sequence[int] = (),
+        deaths: int = 0,
+        until: Callable[[], bool] = lambda: True,
     ) -> float:
         """
         Work until all tasks have ended.
@@ -50,6 +54,7 @@ class Work:
             settings: Of the processes that work at the same time.
             kill_at: When so many are done, kill a worker that holds leases.
             deaths: Go on until so many processes have died, too.
+            until: Go on until this holds, too.
 
         Returns:
             The seconds that it took.
@@ -63,9 +68,20 @@ class Work:
             self._replace()
             stuck = self.store.stuck() if self.reaping else []
             assert stuck == [], stuck
-            return self.store.live() == 0 and self.died.total() >= deaths
+            return until() and self.store.live() == 0 and self.died.total() >= deaths
 
         return wait_until(ended, LIMIT, f"all tasks ended and {deaths} workers died")
+
+    def wait_until_running(self) -> None:
+        """Wait, in another thread, until the first workers have all opened the store."""
+        wait_until(
+            lambda: (
+                bool(self.running)
+                and all(one.heard("StateChanged", "running") for one in self.running)
+            ),
+            LIMIT,
+            "all workers run",
+        )
 
     def _kill(self) -> bool:
         holding = [one for one in self.running if one.alive and self.store.held_by(one.pid)]

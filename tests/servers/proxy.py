@@ -92,7 +92,8 @@ class Proxy:
         dsn: Of the server.
         portal: To the loop of the proxy.
 
-    `dsn` leads through it; `cuts` counts the links that it has cut.
+    `dsn` leads through it. `cuts` counts the links that it has cut, `lost` those of them whose
+    last answer was lost.
     """
 
     def __init__(self, dsn: str, portal: BlockingPortal) -> None:
@@ -104,6 +105,7 @@ class Proxy:
             dsn, host="127.0.0.1", port=port, sslmode="disable", gssencmode="disable"
         )
         self.cuts = 0
+        self.lost = 0
         self._listen = partial(asyncio.start_server, self._connect, "127.0.0.1", port)
         self._portal = portal
         self._listener: asyncio.Server | None = None
@@ -249,6 +251,7 @@ class Proxy:
     def _loses(self, link: Link) -> bool:
         if self._answers_to_lose and self._losing(link):
             self._answers_to_lose -= 1
+            self.lost += 1
             return True
         return False
 

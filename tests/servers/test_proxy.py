@@ -167,18 +167,19 @@ def test_lose_answers_cuts_after_the_commit(
 
 def test_lose_answers_counts(proxy: Proxy, connect: Connect, rows: Callable[[], int]) -> None:
     """Of three connections two lose an answer, those that are chosen."""
-    chosen = [connect("chosen") for _ in range(3)]
     other = connect()
     proxy.lose_answers(2, named("chosen"))
+    chosen = [connect("chosen") for _ in range(3)]  # to log in is no transaction
 
     lost = 0
+    assert ask(other) == 1
     for connection in chosen:
         with suppress(psycopg.OperationalError):
             ask(connection)
             continue
         lost += 1
 
-    assert lost == 2
+    assert lost == proxy.lost == 2
     assert ask(other) == 1
 
 
