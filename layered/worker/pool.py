@@ -24,7 +24,7 @@ from layered.worker.outcome import write_of_error, write_of_value
 from layered.worker.settle import Entry, Settler
 from layered.worker.ticker import Ticker
 
-PAUSE_TASKS = 50
+PAUSE_TASKS = 500
 """A consumer lets others run at least every so many tasks ..."""
 PAUSE_SECONDS = 0.005
 """... or so many seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import select
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -100,6 +100,19 @@ class Connection(AsyncConnection[TupleRow]):
         """
         ((pid,),) = await (await self.execute("SELECT pg_backend_pid()")).fetchall()
         return bool(pid != self.pgconn.backend_pid)
+
+    async def tune(self, settings: Mapping[str, str]) -> None:
+        """
+        Set what is to hold for the session.
+
+        Behind a pooler, which gives sessions to others in between, nothing
+        is set, and no statement prepared.
+        """
+        if await self.pooled():
+            self.prepare_threshold = None
+            return
+        for name, value in settings.items():
+            await self.execute("SELECT set_config(%s, %s, false)", (name, value))
 
     @property
     def busy(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import anyio
@@ -29,14 +29,16 @@ class Lane:
         dsn: Where to connect.
         where: The same for people, without a password.
         name: What for; ``application_name`` shows it to the server's administrator.
+        settings: Settings of its sessions.
     """
 
-    __slots__ = ("_closed", "_connection", "_dsn", "_name", "_turn", "_where")
+    __slots__ = ("_closed", "_connection", "_dsn", "_name", "_settings", "_turn", "_where")
 
-    def __init__(self, dsn: str, where: str, name: str) -> None:
+    def __init__(self, dsn: str, where: str, name: str, settings: Mapping[str, str]) -> None:
         self._dsn = dsn
         self._where = where
         self._name = f"layered {name}"
+        self._settings = settings
         self._turn = anyio.Lock(fast_acquire=True)
         self._connection: Connection | None = None
         self._closed = False
@@ -94,7 +96,13 @@ class Lane:
             msg = f"using {self._where}: the storage is closed; open it: async with ..."
             raise BackendClosed(msg)
         if self._connection is None:
-            self._connection = await Connection.open(self._dsn, self._name)
+            connection = await Connection.open(self._dsn, self._name)
+            try:
+                await connection.tune(self._settings)
+            except BaseException:
+                connection.pgconn.finish()
+                raise
+            self._connection = connection
         return self._connection
 
     def _drop_if_broken(self) -> None:
