@@ -277,7 +277,7 @@ MUTANTS = [
     Mutant(
         "settled task run again",
         "A task that has settled itself with its effect is retried, and has the effect twice.",
-        "worker/context.py",
+        "worker/own.py",
         "run.settling = Settling.DONE",
         "run.settling = Settling.OPEN",
         on_trio(
@@ -288,8 +288,8 @@ MUTANTS = [
     Mutant(
         "unknown commit taken for none",
         "A connection lost at the commit of settle_in runs the effect twice.",
-        "worker/context.py",
-        "        except BackendBroken:\n            raise\n",
+        "worker/own.py",
+        "    except BackendBroken:\n        raise\n",
         "",
         on_trio(
             "worker/test_context_edges",
