@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -203,6 +203,8 @@ class Machine(RuleBasedStateMachine):
     @rule(targets=(taken, fresh), claimant=CLAIMANTS, names=WANTED, most=st.sampled_from(MOST))
     def claim(self, claimant: Claimant, names: str, most: int) -> Any:
         """Claim a few, or all that are due, and pair what was claimed."""
+        if self.sides[0].paper.is_paused(claimant.queue) and self.due(claimant.queue):
+            return multiple()  # whether such a claim promotes is not promised
         if most < ALL:
             self.prune()
             most = most if self.choice_is_promised(claimant.queue, most) else ALL
@@ -289,12 +291,17 @@ class Machine(RuleBasedStateMachine):
         is not promised; nor is how many expired tasks a claim ends, so
         none must be left.
         """
-        now, dues = self.clock.now, defaultdict[str, list[datetime]](list)
+        due = self.due(queue).values()
+        return all(len(each) <= most or len(set(each)) == len(each) for each in due)
+
+    def due(self, queue: str) -> Mapping[str, Sequence[datetime]]:
+        """Answer by name since when tasks are due that may not have been promoted."""
+        now, found = self.clock.now, defaultdict[str, list[datetime]](list)
         for record in self.records()[0].values():
             future = record.status in {Status.SCHEDULED, Status.RETRY} and record.queue == queue
             if future and record.due_at <= now:
-                dues[record.name].append(record.due_at)
-        return all(len(due) <= most or len(set(due)) == len(due) for due in dues.values())
+                found[record.name].append(record.due_at)
+        return found
 
     def some_unstarted(self) -> bool:
         """Tell whether a claim may find something, now or later."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -18,12 +19,14 @@ from layered.backend import (
     STALE,
     Answer,
     Cancelled,
+    Change,
     Claimant,
     Claimed,
     Dead,
     Done,
     Limits,
     Pushed,
+    Queue,
     Reaped,
     Record,
     Release,
@@ -33,8 +36,9 @@ from layered.backend import (
     Settle,
     Verdict,
 )
-from layered.task import Draft, Fence, Lease, Status, to_micros
+from layered.task import Draft, Fence, Lease, OnConflict, Status, from_micros, to_micros
 
+FOREVER = float("inf")
 UNSTARTED = {Status.SCHEDULED, Status.RETRY, Status.READY}
 ENDS = {Done: Status.DONE, Retry: Status.RETRY, Dead: Status.DEAD, Cancelled: Status.CANCELLED}
 
@@ -57,6 +61,16 @@ class Page:
     finished: int = 0
     result: bytes | None = None
     failures: int = 0
+    asked: bool = False
+    """Whether its run is asked to stop."""
+    stripped: bool = False
+    progress: bytes | None = None
+    steps: dict[str, bytes] = attrs.field(factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str] | None:
+        """Queue and dedup key."""
+        return (self.draft.queue, self.draft.dedup.key) if self.draft.dedup else None
 
     @property
     def exhausted(self) -> bool:
@@ -86,26 +100,154 @@ class Paper:
         self._clock = clock
         self._limits = limits
         self.pages: dict[str, Page] = {}
+        self.keys: dict[tuple[str, str], tuple[Page, int]] = {}
+        """Who took a key last, and until when at least."""
+        self.pauses: dict[str, float] = {"default": 0}
 
     @property
     def _now(self) -> int:
         return int(self._clock() * 1e6)
 
-    def pushed(self, drafts: Sequence[Draft], answers: Sequence[Pushed]) -> None:
-        """Check a push: a known id changes nothing."""
-        known = set(self.pages)
-        for draft, answer in zip(drafts, answers, strict=True):
-            assert answer.id == draft.id
-            assert (answer.duplicate is not None) == (draft.id in known)
-            if draft.id not in known:
-                known.add(draft.id)
-                at = self._now + int(draft.delay * 1e6) if draft.at is None else to_micros(draft.at)
-                self.pages[draft.id] = Page(draft, at)
+    def pushed(self, drafts: Sequence[Draft], answers: Sequence[Pushed] | None) -> None:
+        """Check a push, `None` if it was rejected: a known id changes nothing."""
+        assert (answers is None) == self._conflicting(drafts)
+        for draft, answer in zip(drafts, answers or (), strict=answers is not None):
+            page, there = Page(draft, self._due(draft)), self.pages.get(draft.id)
+            holder = self._holder(page.key)
+            if there is not None:
+                self._stands(there, answer.duplicate)
+                assert answer == Pushed(draft.id, answer.duplicate)
+            elif holder is not None:
+                self._met(holder, page, answer)
+            else:
+                assert answer == Pushed(draft.id)
+                self.pages[draft.id] = page
+                self._hold(page)
+
+    def _conflicting(self, drafts: Sequence[Draft]) -> bool:
+        """Tell whether one of them finds its key held, if by one before it, and is rejected."""
+        ids, keys = set(self.pages), {key for key in self.keys if self._holder(key)}
+        for draft in drafts:
+            key = Page(draft, 0).key
+            if draft.id not in ids and key in keys:
+                if draft.dedup and draft.dedup.on_conflict is OnConflict.REJECT:
+                    return True
+            elif draft.id not in ids:
+                ids.add(draft.id)
+                keys |= {key} if key else set()
+        return False
+
+    def _met(self, holder: Page, page: Page, answer: Pushed) -> None:
+        """Check a push whose key is held: it replaces what waits, if it says so."""
+        new, how = page.draft, page.draft.dedup and page.draft.dedup.on_conflict
+        waits = holder.fence is None and holder.ended is None
+        replaces = how is OnConflict.REPLACE and waits
+        if replaces:
+            holder.due = page.due
+            holder.draft = holder.draft._replace(
+                name=new.name, payload=new.payload, metadata=new.metadata, priority=new.priority,
+                expires_at=new.expires_at, dedup=new.dedup,
+            )  # fmt: skip
+            self._hold(holder)
+        self._stands(holder, answer.duplicate)
+        assert answer == Pushed(holder.draft.id, answer.duplicate, replaced=replaces)
+
+    def _hold(self, page: Page, *, window: bool = True) -> None:
+        if page.draft.dedup and page.key:
+            until = self._now + int(page.draft.dedup.window * 1e6) * window
+            self.keys[page.key] = (page, until)
+
+    def _holder(self, key: tuple[str, str] | None) -> Page | None:
+        page, until = self.keys.get(key, (None, 0)) if key else (None, 0)
+        return page if page is not None and (page.ended is None or self._now < until) else None
+
+    def _due(self, draft: Draft) -> int:
+        return self._now + int(draft.delay * 1e6) if draft.at is None else to_micros(draft.at)
+
+    def cancelled(self, ids: Sequence[str], changes: Sequence[Change]) -> None:
+        """Check a cancel: what waits ends, what runs is asked to stop, what has ended stays."""
+        for id_, change in zip(ids, changes, strict=True):
+            page = self.pages.get(id_)
+            changed = page is not None and page.ended is None and not page.asked
+            if page is not None and page.fence is not None:
+                page.asked = True
+            elif page is not None and changed:
+                page.end(Status.CANCELLED, self._now)
+            status = None if page is None else page.ended or Status.RUNNING
+            assert change == Change(id_, status, changed)
+
+    def requeued(self, ids: Sequence[str], changes: Sequence[Change]) -> None:
+        """Check a requeue: of what is dead or cancelled, has its arguments, and gets its key."""
+        for id_, change in zip(ids, changes, strict=True):
+            assert change.id == id_
+            page = self.pages.get(id_)
+            if page is None or page.ended in {None, Status.DONE} or page.stripped:
+                assert (change.changed, change.holder) == (False, None)
+                assert (change.status is None) == (page is None)
+                continue
+            holder = self._holder(page.key)
+            if holder is not None and holder is not page:
+                assert change == Change(id_, page.ended, changed=False, holder=holder.draft.id)
+                continue
+            assert change == Change(id_, Status.READY, changed=True)
+            if holder is None:
+                self._hold(page, window=False)
+            page.ended, page.asked, page.due = None, False, self._now
+            page.attempt = page.lost = 0
+            page.draft = page.draft._replace(expires_at=None)
+
+    def progressed(self, fence: Fence, value: bytes, *, stored: bool) -> None:
+        """Check progress: of the run under way, the last counts."""
+        page = self._under(fence)
+        assert stored == (page is not None)
+        if page is not None:
+            page.progress = value
+
+    def kept(self, fence: Fence, step: str, value: bytes, answer: bytes | None) -> None:
+        """Check a checkpoint: of the run under way, the first counts."""
+        page = self._under(fence)
+        assert answer == (None if page is None else page.steps.setdefault(step, value))
+
+    def paused(self, queue: str, until: datetime | None) -> None:
+        """Note a pause."""
+        self.pauses[queue] = FOREVER if until is None else to_micros(until)
+
+    def is_paused(self, queue: str) -> bool:
+        """Tell whether claims must answer nothing."""
+        return self.pauses.get(queue, 0) > self._now
+
+    def resumed(self, queue: str) -> None:
+        """Note the end of a pause."""
+        if queue in self.pauses:
+            self.pauses[queue] = 0
+
+    def shown(
+        self,
+        queues: Sequence[Queue],
+        holders: Mapping[tuple[str, str], str | None],
+        steps: Mapping[str, Mapping[str, bytes]],
+    ) -> None:
+        """Check what there is to know besides tasks."""
+        wanted = []
+        for name, until in sorted(self.pauses.items()):
+            ends = from_micros(int(until)) if self._now < until < FOREVER else None
+            wanted.append(Queue(name, until > self._now, ends))
+        assert list(queues) == wanted
+        for key, found in holders.items():
+            holder = self._holder(key)
+            assert found == (holder and holder.draft.id)
+        for id_, values in steps.items():
+            assert values == (self.pages[id_].steps if id_ in self.pages else {})
 
     def claimed(
         self, claimant: Claimant, wanted: Mapping[str, int], most: int, claimed: Claimed
     ) -> None:
         """Check a claim: what it took, in which order, and that it left nothing that it could."""
+        pause = self.pauses.get(claimant.queue, 0) - self._now
+        if pause > 0:
+            assert (list(claimed.leases), claimed.more) == ([], False)
+            assert claimed.next_due_in == (None if pause == FOREVER else pause / 1e6)
+            return
         due = [page for page in self._unstarted(claimant.queue, wanted) if page.due <= self._now]
         fine = [page for page in due if not page.expired(self._now)]
         names = Counter(page.draft.name for page in fine)
@@ -143,7 +285,7 @@ class Paper:
             if page is None or self._now > page.run_until:
                 assert answer is Renewal.STALE
             else:
-                assert answer is Renewal.OK
+                assert answer is (Renewal.CANCEL if page.asked else Renewal.OK)
                 page.lease_until = max(page.lease_until, self._now + int(lease * 1e6))
                 page.attempt = max(page.attempt, item.attempt)
 
@@ -157,7 +299,10 @@ class Paper:
             page.attempt = max(page.attempt, item.attempt)
             page.applied = (item.fence.claim_id, status)
             page.failures += isinstance(item.ending, Dead | Retry)
-            if isinstance(item.ending, Retry) and not page.exhausted:
+            if isinstance(item.ending, Retry) and page.asked and not page.exhausted:
+                status = Status.CANCELLED
+                page.end(status, self._now)
+            elif isinstance(item.ending, Retry) and not page.exhausted:
                 page.fence, page.due = None, self._now + int(item.ending.delay * 1e6)
             else:
                 status = Status.DEAD if status is Status.RETRY else status
@@ -175,6 +320,10 @@ class Paper:
                 continue
             page.attempt = max(page.attempt, item.attempt) - 1
             page.applied, page.fence = (item.fence.claim_id, "release"), None
+            if page.asked:
+                page.end(Status.CANCELLED, self._now)
+                assert answer == APPLIED[Status.CANCELLED]
+                continue
             if item.delay > 0:
                 page.due = self._now + int(item.delay * 1e6)
             assert answer == APPLIED[Status.RETRY if item.delay > 0 else Status.READY]
@@ -186,9 +335,11 @@ class Paper:
         assert sorted(each.id for each in answers) == sorted(page.draft.id for page in overdue)
         for page in overdue:
             assert page.fence is not None
-            page.lost, page.failures = page.lost + 1, page.failures + 1
+            page.lost, page.failures = page.lost + 1, page.failures + (not page.asked)
             page.applied, page.fence = (page.fence.claim_id, "reaped"), None
-            if page.lost >= page.draft.max_lost or page.exhausted:
+            if page.asked:
+                page.end(Status.CANCELLED, self._now)
+            elif page.lost >= page.draft.max_lost or page.exhausted:
                 page.end(Status.DEAD, self._now)
             else:
                 page.due = to_micros(records[page.draft.id].due_at)
@@ -204,11 +355,12 @@ class Paper:
                 dead = page.ended is Status.DEAD
                 keep = self._limits.keep_dead if dead else self._limits.keep_done
                 age = (self._now - page.finished) / 1e6
-                if age >= max(keep, self._limits.tombstone):
+                if age >= max(keep, self._limits.tombstone) and self._holder(page.key) is not page:
                     del self.pages[id_]
                 elif age >= keep:
                     page.draft = page.draft._replace(payload=b"", metadata={})
                     page.result, page.failures = None, 0
+                    page.progress, page.steps, page.stripped = None, {}, True
 
     def read(self, records: Mapping[str, Record]) -> None:
         """Check what the backend knows of every task."""
@@ -221,6 +373,7 @@ class Paper:
             assert found == (draft.payload, dict(draft.metadata), page.attempt, page.epoch)
             found = (record.result, record.lost, len(record.errors), record.finished_at is None)
             assert found == (page.result, page.lost, min(page.failures, 5), page.ended is None)
+            assert (record.progress, record.cancel_requested) == (page.progress, page.asked)
 
     def _under(self, fence: Fence) -> Page | None:
         page = self.pages.get(fence.id)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from layered.backend import Answer, Claimant, Claimed, Reaped, Release
+from layered.backend import Answer, Change, Claimant, Claimed, Reaped, Release, Renew, Renewal
 from layered.backends.memory import book
 from layered.backends.memory.book import Book
 from layered.backends.memory.rows import Row
@@ -22,6 +22,7 @@ from layered.backends.sqlite import lease
 from layered.task import Fence
 from tests.conformance import postgres
 from tests.conformance.controlled import ControlledMachine
+from tests.conformance.machine import Machine
 from tests.conformance.storages import BACKENDS
 
 MANY = settings(max_examples=settings().max_examples // 2, stateful_step_count=40)
@@ -49,18 +50,16 @@ def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "CLOCK", postgres.CLOCK + NO_CHANCE)
 
 
-def play(backend: str, how: settings) -> None:
-    """Run the machine on a backend."""
-    run_state_machine_as_test(
-        type("Machine", (ControlledMachine,), {"name": backend}), settings=how
-    )
+def play(machine: type[Machine], backend: str, how: settings) -> None:
+    """Run a machine on a backend."""
+    run_state_machine_as_test(type("Machine", (machine,), {"name": backend}), settings=how)
 
 
 @pytest.mark.timeout(0)  # as long as the profile says
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "memory"])
 def test_backend_does_what_memory_and_paper_say(backend: str) -> None:
     """Whatever is done, in any order, at any time: the same answers and the same tasks."""
-    play(backend, MANY)
+    play(ControlledMachine, backend, MANY)
 
 
 class FencedByState(Book):
@@ -112,6 +111,61 @@ class AlreadyForStale(Book):
         return super()._refused(fence, row.settled[1] if row and row.settled else operation)
 
 
+class ForgetsCancels(Book):
+    """Asks nobody to stop."""
+
+    def renew(self, item: Renew, lease: float, mono: float) -> Renewal:
+        answer = super().renew(item, lease, mono)
+        return Renewal.OK if answer is Renewal.CANCEL else answer
+
+
+class RequeuesAnything(Book):
+    """Requeues a task whose key another one holds."""
+
+    def _requeue(self, task_id: str, now: int) -> Change:
+        if row := self.rows.get(task_id):
+            self.keys.drop(row)
+            self.keys.take(row, now)
+        return super()._requeue(task_id, now)
+
+
+class ClaimsPaused(Book):
+    """Claims of a paused queue, seconds before the pause is over."""
+
+    def claim(
+        self, claimant: Claimant, wanted: Mapping[str, int], most: int, now: int, mono: float
+    ) -> Claimed:
+        if 0 < self.pauses.left(claimant.queue, now) <= 5.0:
+            self.pauses.resume(claimant.queue)
+        return super().claim(claimant, wanted, most, now, mono)
+
+
+class LastCheckpointWins(Book):
+    """Stores whatever a step gave last."""
+
+    def checkpoint(self, fence: Fence, step: str, value: bytes) -> bytes | None:
+        if row := self._fenced(fence):
+            (row.steps or {}).pop(step, None)
+        return super().checkpoint(fence, step, value)
+
+
+class FreesKeysEarly(Book):
+    """Frees a key at the end of its task, whatever its window."""
+
+    def _add(self, row: Row, now: int) -> None:
+        super()._add(row, now)
+        self.keys.take(row, now)
+
+
+def found(wrong: type[Book], machine: type[Machine], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail unless a machine that has a wrong book on both sides finds that it is wrong."""
+    monkeypatch.setattr("layered.backends.memory.storage.Book", wrong)
+    same_each_time = settings(MANY, derandomize=True, phases=[Phase.generate], database=None)
+
+    with pytest.raises((AssertionError, KeyError)):
+        play(machine, "memory", same_each_time)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [FencedByState, EpochGivenBack, ClaimsEarly, ReapsTheLiving, LeavesDone, AlreadyForStale],
@@ -121,8 +175,16 @@ def test_paper_finds_a_fault_that_both_sides_share(
     wrong: type[Book], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Comparing memory with memory finds nothing: what is found, the paper found."""
-    monkeypatch.setattr("layered.backends.memory.storage.Book", wrong)
-    same_each_time = settings(MANY, derandomize=True, phases=[Phase.generate], database=None)
+    found(wrong, Machine, monkeypatch)
 
-    with pytest.raises((AssertionError, KeyError)):
-        play("memory", same_each_time)
+
+@pytest.mark.parametrize(
+    "wrong",
+    [ForgetsCancels, RequeuesAnything, ClaimsPaused, LastCheckpointWins, FreesKeysEarly],
+    ids=lambda wrong: wrong.__name__,
+)
+def test_paper_finds_a_fault_of_control_that_both_sides_share(
+    wrong: type[Book], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same, of what users do from outside."""
+    found(wrong, ControlledMachine, monkeypatch)
