@@ -377,3 +377,47 @@ async def test_sqlite_requeues_one_task_of_a_key(tmp_path: Path) -> None:
         Change(one.id, Status.READY, changed=True),
         Change(two.id, Status.CANCELLED, changed=False, holder=one.id),
     ]
+
+
+async def test_sqlite_tells_no_pause_that_is_over(tmp_path: Path) -> None:
+    """By the storage's clock: the queue is claimed from again, without anybody resuming it."""
+    time = [1_000_000.0]
+    async with SqliteStorage(tmp_path / "tasks.db", str, now=lambda: time[0]) as storage:
+        await storage.pause("default", datetime.fromtimestamp(time[0] + 5.0, UTC))
+        before = await storage.queues()
+        time[0] += 5.0
+
+        after = await storage.queues()
+
+    assert [queue.paused for queue in (*before, *after)] == [True, False]
+    assert after == [("default", False, None)]
+
+
+async def test_sqlite_tells_a_step_to_its_own_run_only(tmp_path: Path) -> None:
+    """Neither to one of another epoch nor to one of another claim, whatever is kept."""
+    async with SqliteStorage(tmp_path / "tasks.db", str) as storage:
+        await storage.insert([draft()])
+        (lease,) = await claim(storage)
+        await storage.checkpoint(lease.fence, "step", b"1")
+        others = (lease.fence._replace(epoch=2), lease.fence._replace(claim_id=b"other"))
+
+        answers = [await storage.checkpoint(fence, "step", b"2") for fence in others]
+
+        assert answers == [None, None]
+        assert await storage.checkpoint(lease.fence, "step", b"2") == b"1"
+
+
+async def test_sqlite_replaces_an_expiry(tmp_path: Path) -> None:
+    """A task that was replaced starts as long as the last push says."""
+    time = [1_000_000.0]
+    limits = [datetime.fromtimestamp(time[0] + more, UTC) for more in (5.0, 10.0)]
+    async with SqliteStorage(tmp_path / "tasks.db", str, now=lambda: time[0]) as storage:
+        for limit in limits:
+            again = Dedup("key", OnConflict.REPLACE)
+            await storage.insert([draft(dedup=again, expires_at=limit)])
+        time[0] += 7.0
+        swept = [await storage.prune(10)]
+        time[0] += 7.0
+        swept.append(await storage.prune(10))
+
+    assert swept == [0, 1]

@@ -58,18 +58,23 @@ _FILL = """
 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :size)
 INSERT INTO task (
     id, queue, name, state, priority, due_at, created_at, expires_at, finished_at, attempt, epoch,
-    claim_id, owner, lease, lease_until, settled_claim, settled_op, max_lost, codec, version,
-    payload, result
+    claim_id, owner, lease, lease_until, settled_claim, settled_op, dedup_key, max_lost, codec,
+    version, payload, result
 )
 SELECT
     printf('018bcfe5-6800-7000-8000-%012x', i), 'default', name, state, i % 10,
     :now - :size + i + iif(state < 3, 1000000000000, 0), :now - :size,
     expires, iif(state > 4, :now - :size, NULL), ran, ran,
     iif(ran, randomblob(16), NULL), iif(ran, 'worker', NULL), iif(ran, 30000000, NULL),
-    iif(ran, i, NULL), iif(state > 4, x'01', NULL), iif(state > 4, 'done', NULL), 3, 'json', 1,
-    x'31', iif(state = 5, x'31', NULL)
+    iif(ran, i, NULL), iif(state > 4, x'01', NULL), iif(state > 4, 'done', NULL),
+    iif(i % 3, NULL, printf('key %012x', i)), 3, 'json', 1, x'31', iif(state = 5, x'31', NULL)
 FROM (SELECT i, {state} AS state, {name} AS name, {state} >= 4 AS ran, {expires} AS expires FROM n)
 """
+_BESIDE = (
+    "INSERT INTO dedup SELECT queue, dedup_key, id, 0 FROM task WHERE dedup_key IS NOT NULL",
+    "INSERT INTO checkpoint SELECT id, 'step', x'31' FROM task WHERE epoch > 0 AND seq % 3 = 0",
+)
+"""Every third task has a key and, if it ran, a checkpoint."""
 
 
 def make(path: Path, kind: str, size: int) -> None:
@@ -83,6 +88,8 @@ def make(path: Path, kind: str, size: int) -> None:
             _FILL.format(state=backlog.state, name=backlog.name, expires=backlog.expires),
             {"size": size, "now": int(NOW * 1e6)},
         )
+        for statement in _BESIDE:
+            database.execute(statement)
 
 
 @contextmanager

@@ -9,13 +9,16 @@ from typing import NamedTuple
 
 import pytest
 
+from layered.backends import sqlite
 from layered.backends.sqlite import settle
 from layered.backends.sqlite.queries import named
 from tests.plans.backlogs import BACKLOGS, made
-from tests.plans.costs import OPERATIONS, Operation, Recording, cost, opened, statements, ways
+from tests.plans.costs import OPERATIONS, Recording, cost, opened, statements, ways
+from tests.plans.operations import Operation
 
+PACKAGE = Path(sqlite.__file__).parent
 SMALL, LARGE = 10_000, 1_000_000
-FILES = ["claim.sql", "lease.sql", "prune.sql", "push.sql", "read.sql", "settle.sql"]
+FILES = sorted({path.name for path in PACKAGE.glob("*.sql")} - {"schema.sql"})
 
 
 class Stores(NamedTuple):
@@ -115,6 +118,7 @@ class Mutant(NamedTuple):
     operation: str
 
 
+RARE = "page of a name that is not there"
 MUTANTS: Mapping[str, Mutant] = {
     "claim without its index": Mutant(
         "claim._PICK", "INDEXED BY task_ready", "NOT INDEXED", "claim"
@@ -161,6 +165,42 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "push that looks for a duplicate": Mutant(
         "push._STATE", "WHERE id =", "WHERE +id =", "insert, again"
+    ),
+    "replaced by anything but the id": Mutant(
+        "push._REPLACE", "WHERE id =", "WHERE +id =", "insert, to replace"
+    ),
+    "holder of any key": Mutant("dedup._HOLDER", "dedup.queue =", "+dedup.queue =", "holder"),
+    "holder by anything but the id": Mutant(
+        "dedup._HOLDER", "task.id = dedup.task", "+task.id = dedup.task", "insert with held keys"
+    ),
+    "cancel by anything but the id": Mutant(
+        "cancel._CANCEL", "WHERE id =", "WHERE +id =", "cancel"
+    ),
+    "cancel that looks for what has ended": Mutant(
+        "cancel._LOOK", "WHERE id =", "WHERE +id =", "cancel, again"
+    ),
+    "requeue by anything but the id": Mutant(
+        "cancel._REQUEUE", "WHERE id =", "WHERE +id =", "requeue"
+    ),
+    "page of all": Mutant(
+        "read._FLOOR", "SELECT id FROM task WHERE id <", "SELECT '' FROM task WHERE +id <", RARE
+    ),
+    "page in another order": Mutant("read._PAGE", "ORDER BY id", "ORDER BY created_at", "page"),
+    "progress by anything but the id": Mutant(
+        "progress._PROGRESS", "WHERE id =", "WHERE +id =", "progress"
+    ),
+    "checkpoint by anything but the id": Mutant(
+        "progress._KEEP", "WHERE id =", "WHERE +id =", "checkpoint"
+    ),
+    "checkpoint of any task": Mutant(
+        "progress._KEPT", "checkpoint.task =", "+checkpoint.task =", "checkpoint, again"
+    ),
+    "checkpoints of any task": Mutant("progress._STEPS", "task =", "+task =", "checkpoints"),
+    "keys of all are looked at": Mutant(
+        "prune._FREE", "(queue, key, task) IN", "(+queue, key, task) IN", "prune: remove"
+    ),
+    "steps of all are looked at": Mutant(
+        "prune._DROP", "INDEXED BY checkpoint_step", "NOT INDEXED", "prune: remove"
     ),
 }
 

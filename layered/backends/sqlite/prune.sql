@@ -18,7 +18,7 @@ DELETE FROM dedup WHERE (queue, key, task) IN (
 ) AND until <= :now;
 
 -- name: drop
-DELETE FROM checkpoint WHERE task IN (
+DELETE FROM checkpoint INDEXED BY checkpoint_step WHERE task IN (
     SELECT id FROM task WHERE seq IN (SELECT value FROM json_each(:rows))
 );
 

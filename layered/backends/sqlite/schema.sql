@@ -71,9 +71,10 @@ CREATE TABLE dedup (
 CREATE TABLE checkpoint (
     task             TEXT    NOT NULL,
     step             TEXT    NOT NULL,
-    value            BLOB    NOT NULL,
-    PRIMARY KEY (task, step)
+    value            BLOB    NOT NULL
 ) STRICT;
+
+CREATE UNIQUE INDEX checkpoint_step ON checkpoint (task, step);
 
 -- The queues that a storage was opened for, or that were paused; until: NULL for until resumed.
 CREATE TABLE queue (

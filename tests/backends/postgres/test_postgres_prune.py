@@ -1,14 +1,21 @@
 """The walk of PostgreSQL's prune."""
 
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 
 from layered.backend import Limits
 from layered.backends.postgres import PostgresStorage, prune
-from layered.task import Draft
+from layered.task import Dedup, Draft
 
 LIMITS = Limits(keep_done=0.0, keep_dead=0.0, tombstone=0.0)
+
+
+@pytest.fixture
+async def storage(postgres: str, postgres_schema: str) -> AsyncIterator[PostgresStorage[str]]:
+    """Give a storage that keeps nothing that has ended."""
+    async with PostgresStorage(postgres, str, schema=postgres_schema, limits=LIMITS) as storage:
+        yield storage
 
 
 def id_of(number: int) -> str:
@@ -16,18 +23,20 @@ def id_of(number: int) -> str:
     return f"00000000-0000-0000-0000-{number:012x}"
 
 
-async def ended(storage: PostgresStorage[Any], count: int) -> list[str]:
-    """Push and cancel tasks, from the least id on."""
+async def ended(storage: PostgresStorage[Any], count: int, window: float = 0.0) -> list[str]:
+    """Push and cancel tasks, from the least id on; the first holds a key as long as *window*."""
     ids = [id_of(number) for number in range(count)]
-    await storage.insert([Draft(each, "default", "a", b"1") for each in ids])
+    dedups = [Dedup("key", window=window), *[None] * (count - 1)]
+    await storage.insert(
+        [Draft(each, "default", "a", b"1", dedup=dedup) for each, dedup in zip(ids, dedups, strict=True)]
+    )
     await storage.cancel(ids)
     return ids
 
 
-async def test_postgres_prune_removes_the_least_id_there_is(storage: PostgresStorage[Any]) -> None:
+async def test_postgres_prune_removes_the_least_id_there_is(storage: PostgresStorage[str]) -> None:
     """The walk begins with it, not behind it: a user may push under any id."""
     (least,) = await ended(storage, 1)
-    storage.limits = LIMITS
 
     assert await storage.prune(10) == 1
 
@@ -35,14 +44,26 @@ async def test_postgres_prune_removes_the_least_id_there_is(storage: PostgresSto
 
 
 async def test_postgres_prune_walks_in_steps_to_the_end(
-    storage: PostgresStorage[Any], monkeypatch: pytest.MonkeyPatch
+    storage: PostgresStorage[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However few rows a step looks at, none is left out between two of them."""
     monkeypatch.setattr(prune, "_STEP", 3)
     ids = await ended(storage, 10)
-    storage.limits = LIMITS
 
     changed = [await storage.prune(4) for _ in range(4)]
 
     assert changed == [4, 4, 2, 0]
     assert await storage.fetch(ids) == [None] * 10
+
+
+async def test_postgres_prune_walks_past_what_has_to_stay(
+    storage: PostgresStorage[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that holds its key by an open window is neither removed nor stops the walk."""
+    monkeypatch.setattr(prune, "_STEP", 3)
+    first, *others = await ended(storage, 10, window=3600.0)
+
+    changed = [await storage.prune(1) for _ in range(11)]
+
+    assert changed == [1] * 9 + [0, 0]
+    assert [each is None for each in await storage.fetch([first, *others])] == [False] + [True] * 9
