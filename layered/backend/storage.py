@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 R = TypeVar("R")
 
+_LOOK = 1.0
+"""Most seconds between looks at tasks that are waited for: other processes' ends give no hint."""
+
 Form: TypeAlias = "TypeForm[A]"
 """What a storage holds: a type, or a union of types."""
 
@@ -209,7 +212,7 @@ class Storage(Backend, Generic[A]):
                     raise unknown(wanted[records.index(None)], "waiting for")
                 if all(record.status.is_terminal for record in found):
                     return found
-                with anyio.move_on_after(self.poll):
+                with anyio.move_on_after(min(self.poll, _LOOK)):
                     await changed.wait()
 
     @abstractmethod

@@ -68,19 +68,17 @@ class Lane:
         Cancellation:
             The server is asked to stop; the connection comes free or is closed.
         """
-        try:
-            with anyio.fail_after(limit):
-                async with self._turn:
-                    used = self._connection is not None
-                    try:
-                        return await self._once(work)
-                    except BackendBroken:
-                        if not (used and again):
-                            raise
+        with anyio.move_on_after(limit):  # not `fail_after`: work may raise a TimeoutError itself
+            async with self._turn:
+                used = self._connection is not None
+                try:
                     return await self._once(work)
-        except TimeoutError as error:
-            msg = f"using {self._where}: no answer within {limit:g} s; try again"
-            raise Transient(msg) from error
+                except BackendBroken:
+                    if not (used and again):
+                        raise
+                return await self._once(work)
+        msg = f"using {self._where}: no answer within {limit:g} s; try again"
+        raise Transient(msg)
 
     async def _once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         try:

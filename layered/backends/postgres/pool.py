@@ -10,7 +10,8 @@ import anyio
 from layered.backends.postgres.connection import Connection
 from layered.backends.postgres.faults import shown
 from layered.backends.postgres.lane import LIMIT, Lane
-from layered.errors import BackendClosed
+from layered.errors import BackendClosed, BackendError
+from layered.service.clock import loop_token
 
 T = TypeVar("T")
 
@@ -50,12 +51,13 @@ class Pool:
         ValueError: if that cannot be read.
     """
 
-    __slots__ = ("_dsn", "_effects", "_idle", "_lanes", "_room", "where")
+    __slots__ = ("_dsn", "_effects", "_idle", "_lanes", "_loop", "_room", "where")
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self.where = shown(dsn)
         self._lanes: dict[Work, Lane] = {}
+        self._loop: object = None
         self._effects: list[Lane] = []
 
     @property
@@ -66,6 +68,7 @@ class Pool:
     def open(self) -> None:
         """Make the lanes."""
         self._lanes = {work: self.lane(work) for work in _WORK}
+        self._loop = loop_token()
         self._effects = [self.lane("effect") for _ in range(EFFECTS)]
         self._idle = [*self._effects]
         self._room = anyio.Semaphore(EFFECTS)
@@ -82,6 +85,7 @@ class Pool:
 
         Raises:
             BackendClosed: if the pool is not open.
+            BackendError: in another event loop than that it was opened in.
         """
         self._check_open()
         return await self._lanes[lane].run(work, again=again)
@@ -94,6 +98,7 @@ class Pool:
 
         Raises:
             BackendClosed: if the pool is not open.
+            BackendError: in another event loop than that it was opened in.
         """
         self._check_open()
         async with self._room:
@@ -107,6 +112,12 @@ class Pool:
         if not self._lanes:
             msg = f"using {self.where}: the storage is not open; open it: async with ..."
             raise BackendClosed(msg)
+        if loop_token() is not self._loop:
+            msg = (
+                f"using {self.where}: the storage was opened in another event loop; make one "
+                "PostgresStorage for each"
+            )
+            raise BackendError(msg)
 
     async def aclose(self) -> None:
         """Finish what was begun, and close the connections; not cancellable."""

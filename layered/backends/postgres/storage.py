@@ -68,8 +68,8 @@ class PostgresStorage(PostgresTransactions[A], PostgresControl[A]):
     Use it as ``async with``: entering creates the schema, or brings it to
     this version. An accepted push or settle is as durable as a commit of
     the server's. One storage belongs to one event loop; it opens up to
-    five connections, each when it is first needed, and a worker one more
-    for its lease keeper.
+    four connections, each when it is first needed, four more for effects
+    (`settle_in`), and a worker one more for its lease keeper.
 
     Args:
         dsn: A connection string or URI of libpq.
@@ -199,7 +199,9 @@ class PostgresStorage(PostgresTransactions[A], PostgresControl[A]):
             Fatal: on entering, if the DSN to listen at leads to a pooler.
         """
         storage = cls(dsn, args, **options)
-        storage._listener = Listener(listen or dsn, storage.schema, storage.queue, storage._hinted)
+        storage._listener = Listener(
+            listen or dsn, storage.schema, storage.queue, storage.pushed.notify
+        )
         storage.poll = 5.0
         return storage
 
@@ -218,16 +220,17 @@ class PostgresStorage(PostgresTransactions[A], PostgresControl[A]):
 
     def _hint(self) -> None:
         """Tell workers, here and elsewhere, that there may be something to claim."""
-        self._hinted()
+        self.pushed.notify()
         if self._notifier is not None:
             self._notifier.send()
 
-    def _hinted(self) -> None:
-        self._due_at = 0.0
-        self.pushed.notify()
-
     async def claim(self, claimant: Claimant, wanted: Mapping[str, int], most: int, /) -> Claimed:
-        """See `Backend.claim`; a crash of the server may undo it, as if it had not run."""
+        """
+        See `Backend.claim`; a crash of the server may undo it, as if it had not run.
+
+        A claim finds out by itself what is due; where that is known
+        beforehand it is spared a round trip.
+        """
         due = self._pool.is_open and self._clock() >= self._due_at
         claimed = await self._pool.run(
             "claim",
