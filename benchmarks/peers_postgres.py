@@ -48,10 +48,11 @@ CONTENDERS = (
     _contender("chancy", "chancy", "history, no results; fenced"),
     _contender("saq", "saq", "results for 10 minutes; not fenced", load=FEW),
     *(
-        _contender(f"layered, {how}", f"{how}-rates", "results, history; fenced", batch)
+        _contender(f"layered, {loop}", f"{loop}-rates", "results, history; fenced", batch)
         for batch in PROCESS
-        for how in ("asyncio", "trio", "notify")
+        for loop in ("asyncio", "trio")
     ),
+    _contender("layered, NOTIFY", "asyncio-notify-rates", "results, history; fenced"),
     *(
         _contender("by hand", "fair-rates", "results, history; no fence", batch)
         for batch in PROCESS

@@ -6,6 +6,7 @@ On the disk below the folder for temporary files: `TMPDIR` chooses it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -23,26 +24,28 @@ _numbers = count()
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """Run a server."""
+def server() -> Iterator[str]:
+    """Run a server; answer its DSN."""
     with Server(durable=True, settings=SETTINGS) as running:
-        yield running
+        yield running.dsn
 
 
 @contextmanager
-def database(running: Server) -> Iterator[str]:
+def database(dsn: str) -> Iterator[str]:
     """Make a database, with what was written before on the disk; answer its DSN."""
-    name = f"bench_{next(_numbers)}"
-    with psycopg.connect(running.dsn, autocommit=True) as connection:
+    name = f"bench_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
         connection.execute(b"CHECKPOINT")
-        yield make_conninfo(running.dsn, dbname=name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        try:
+            yield make_conninfo(dsn, dbname=name)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
-def in_force(running: Server) -> str:
+def in_force(dsn: str) -> str:
     """Ask the server what it promises of commits."""
-    with psycopg.connect(running.dsn) as connection:
+    with psycopg.connect(dsn) as connection:
         facts = [connection.execute(f"SHOW {name}".encode()).fetchone() for name in SHOWN]
     version, *rest = (fact[0] for fact in facts if fact)
     settings = ", ".join(f"{name} {value}" for name, value in zip(SHOWN[1:], rest, strict=True))

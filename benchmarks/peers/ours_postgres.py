@@ -13,8 +13,7 @@ from benchmarks.mail import Mail
 from benchmarks.peers.contest import Figures, compete
 from benchmarks.peers.served import Mails, cases, latency, rates
 from benchmarks.postgres_floor import Fair, Plain
-from layered import WorkerBuilder
-from layered.backends.postgres import PostgresStorage
+from layered import PostgresStorage, WorkerBuilder
 
 
 class Layered:
@@ -69,17 +68,18 @@ def on(loop: str, make: Callable[..., PostgresStorage[Mail]]) -> dict[str, Calla
     return {"rates": partial(run, rates), "latency": partial(run, latency)}
 
 
+CASES = {
+    f"{who}-{what}": case
+    for who, both in {
+        "asyncio": on("asyncio", PostgresStorage),
+        "trio": on("trio", PostgresStorage),
+        "asyncio-notify": on("asyncio", PostgresStorage.with_notify),
+        "trio-notify": on("trio", PostgresStorage.with_notify),
+        "plain": cases(Plain.opened),
+        "fair": cases(Fair.opened),
+    }.items()
+    for what, case in both.items()
+}
+
 if __name__ == "__main__":
-    compete(
-        {
-            f"{who}-{what}": case
-            for who, both in {
-                "asyncio": on("asyncio", PostgresStorage),
-                "trio": on("trio", PostgresStorage),
-                # "notify": on("asyncio", PostgresStorage.with_notify),
-                "plain": cases(Plain.opened),
-                "fair": cases(Fair.opened),
-            }.items()
-            for what, case in both.items()
-        }
-    )
+    compete(CASES)

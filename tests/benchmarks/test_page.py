@@ -52,6 +52,15 @@ def test_page_fills_its_places_and_leaves_the_rest() -> None:
     assert page.page(filled, Results({}, BOTH)) == filled
 
 
+def test_page_has_the_rounds_of_medians() -> None:
+    """A column of their own; kept results have them too."""
+    table = Table("speed", "How fast?", [Line("ours", 2e-6, spread=(1e-6, 3e-6))])
+
+    filled = page.page("<!-- benchmarks: speed -->\n<!-- end -->\n", Results({}, [table]))
+
+    assert "|  | time | rounds |\n|---|---|---|\n| ours | 2.00 µs | 1.00 µs to 3.00 µs |" in filled
+
+
 def test_page_refuses_a_place_for_what_was_not_measured() -> None:
     """A table that is missing is no empty table."""
     with pytest.raises(KeyError, match="nobody"):
@@ -74,7 +83,8 @@ def test_save_replaces_a_question_and_keeps_the_others(tmp_path: Path) -> None:
     order = ["other", "speed"]
     save([*BOTH, Table("other", "Else?", [Line("a", 1.0)]), Table("gone", "", [])], order, path)
 
-    save([Table("speed", "How fast?", [Line("new", 0.123456)], "trio")], order, path)
+    line = Line("new", 0.123456, spread=(0.111111, 0.222222))
+    save([Table("speed", "How fast?", [line], "trio")], order, path)
 
     kept = load(path).tables
     assert [(table.name, table.loop) for table in kept] == [
@@ -82,4 +92,4 @@ def test_save_replaces_a_question_and_keeps_the_others(tmp_path: Path) -> None:
         ("speed", "asyncio"),
         ("speed", "trio"),
     ]
-    assert kept[2].lines == [Line("new", 0.1235)]
+    assert kept[2].lines == [Line("new", 0.1235, spread=(0.1111, 0.2222))]

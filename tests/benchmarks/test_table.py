@@ -48,3 +48,10 @@ def test_text_shows_a_missed_target_and_the_notes() -> None:
     assert rows[0] == "A question?"
     assert rows[3].split() == ["ours", "2.00", "µs", "500,000", "2.00", "ratio", "≤", "1.5", "NO"]
     assert rows[4] == "x is missing"
+
+
+def test_text_shows_the_rounds_of_a_median() -> None:
+    """How far the rounds lie apart says what a difference is worth."""
+    table = Table("peers", "A question?", [Line("ours", 2e-6, spread=(1e-6, 5e-3))])
+
+    assert "1.00 µs to 5.00 ms" in text(table).splitlines()[3]
