@@ -90,7 +90,7 @@ class OurTransaction:
             BackendBroken: if it is unknown whether it was committed.
         """
         try:
-            return await pool.run("user", self._once)
+            return await pool.effect(self._once)
         except _Raised as raised:
             raise raised.error from raised.error.__cause__
         except Transient as error:
