@@ -106,16 +106,10 @@ def test_a_line_of_the_median_has_the_rounds_beside_it() -> None:
 
 def test_works_compares_with_the_same_batch() -> None:
     """Ours is held against who took as many at a time; others against nobody."""
-    peers = [
-        place("pgqueuer", 100, "peer", 30.0, "process"),
-        place("pgqueuer", 200, "peer", 20.0, "process"),
-    ]
-    ours = [
-        place("ours", 100, "ours", 20.0, "process"),
-        place("ours", 200, "ours", 20.0, "process"),
-    ]
+    few, many = (place("pgqueuer", batch, "peer", 3e3 / batch, "work") for batch in (100, 200))
+    ours = [place("ours", batch, "ours", 20.0, "work") for batch in (100, 200)]
 
-    lines = peers_postgres._works("process", [*peers, *ours], peers, {100: 2 / 3, 200: 1 / 2})
+    lines = peers_postgres._works("work", [few, *ours, many], [few, many], {100: 2 / 3, 200: 1 / 2})
 
     assert told(lines) == [
         ("pgqueuer, batch 100", None, None, None),
