@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from psycopg import Error, errors
 from psycopg.conninfo import conninfo_to_dict
 
 from layered.errors import BackendBroken, BackendError, Fatal, Full, Transient
-
-_TRY_AGAIN = "try again"
 
 # By SQLSTATE, or its class, the first two characters.
 _KINDS: dict[str, tuple[type[BackendError], str]] = {
@@ -33,6 +33,16 @@ _KINDS: dict[str, tuple[type[BackendError], str]] = {
     "58": (BackendBroken, "the server cannot read or write its files"),
 }
 
+# libpq tells no SQLSTATE of a log-in that failed, only words, in the server's language: in
+# another than English it is as if the server could not be reached, which is tried again.
+_REFUSALS = {
+    "28": re.compile(
+        r"FATAL: .*(authentication failed|pg_hba\.conf|permitted to log in|role .* does not exist)"
+    ),
+    "3D": re.compile(r"FATAL: .*database .* does not exist"),
+    "53300": re.compile(r"FATAL: .*(too many (clients|connections)|connection slots)"),
+}
+
 
 def translate(error: Error | OSError, where: str) -> BackendError:
     """Make the `BackendError` that says what to do about *error*, which is its ``__cause__``."""
@@ -44,7 +54,7 @@ def translate(error: Error | OSError, where: str) -> BackendError:
 
 
 def _kind(error: Error | OSError) -> tuple[type[BackendError], str]:
-    state = getattr(error, "sqlstate", None)
+    state = getattr(error, "sqlstate", None) or _refusal(error)
     if state is not None:
         for key in (state, state[:2]):
             if key in _KINDS:
@@ -53,6 +63,14 @@ def _kind(error: Error | OSError) -> tuple[type[BackendError], str]:
     if isinstance(error, errors.OperationalError | errors.InterfaceError | OSError):
         return BackendBroken, "the server cannot be reached, or the connection was lost"
     return Fatal, "the driver refused the statement"
+
+
+def _refusal(error: Error | OSError) -> str | None:
+    if isinstance(error, errors.OperationalError):
+        for state, words in _REFUSALS.items():
+            if words.search(str(error)):
+                return state
+    return None
 
 
 def shown(dsn: str) -> str:

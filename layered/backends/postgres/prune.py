@@ -15,7 +15,7 @@ from layered.backends.postgres.queries import named
 
 log = logging.getLogger("layered.postgres")
 
-START = "00000000-0000-0000-0000-000000000000"
+_LEAST = "00000000-0000-0000-0000-000000000000"
 OLD = 300.0
 """Seconds after which an open transaction is warned of."""
 _STEP = 2000
@@ -27,7 +27,7 @@ class _Step(NamedTuple):
     """What one step did: rows changed, where it stopped, whether nothing older is left."""
 
     changed: int
-    cursor: str
+    cursor: str | None
     last: bool
 
 
@@ -51,7 +51,7 @@ class Pruner:
         self._pool = pool
         self._schema = schema
         self._limits = limits
-        self._after = START
+        self._after: str | None = None
 
     async def prune(self, limit: int) -> int:
         """See `Backend.prune`."""
@@ -64,7 +64,7 @@ class Pruner:
             self._after = done.cursor
             changed += done.changed
             if done.last:
-                self._after = START
+                self._after = None
                 break
         return changed
 
@@ -90,10 +90,10 @@ async def _watch(connection: Connection, schema: str) -> None:
 
 
 async def _step(
-    connection: Connection, schema: str, limits: Limits, after: str, limit: int
+    connection: Connection, schema: str, limits: Limits, after: str | None, limit: int
 ) -> _Step:
     """
-    Walk on from *after*; strip and remove at most *limit* rows.
+    Walk on from *after*, `None` for the first row; strip and remove at most *limit* rows.
 
     The walk is over where a whole step finds only rows too young to be
     past their retention.
@@ -104,23 +104,26 @@ async def _step(
         "done": micros(limits.keep_done),
         "dead": micros(limits.keep_dead),
         "tombstone": micros(limits.tombstone),
-        "after": after,
+        "after": after or _LEAST,
         "limit": _STEP,
     }
     cursor = await connection.execute(sql["walk"], values)
     rows = await cursor.fetchall()
+    last = len(rows) < _STEP or all(due == _YOUNG for _, due in rows)
     strip: list[str] = []
     delete: list[str] = []
     chosen = {_STRIP: strip, _DELETE: delete}
     for id_, due in rows:
+        if id_ == after:
+            continue
         after = id_
         if due in chosen:
             chosen[due].append(id_)
             if len(strip) + len(delete) == limit:
+                last = False
                 break
     changed = 0
     for name, ids in (("strip", strip), ("delete", delete)):
         if ids:
             changed += (await connection.execute(sql[name], {"ids": plain(ids)})).rowcount
-    last = len(rows) < _STEP or all(due == _YOUNG for _, due in rows)
     return _Step(changed, after, last)

@@ -16,8 +16,8 @@ FROM overdue
 WHERE task.id = overdue.id AND task.state >= 1 AND task.state <= 3
 RETURNING 1;
 
--- A step of the walk in the order of ids: rows, and of each what is due to it. The last row of
--- the step before comes again: without that, the least id there is would never be looked at.
+-- A step of the walk in the order of ids: rows, and of each what is due to it. It takes up
+-- the last row of the step before: beyond it, the first step would not find the least id there is.
 -- 0: nothing, and too young to be past any retention; 1: nothing; 2: to be stripped; 3: to go.
 -- name: walk
 SELECT

@@ -127,9 +127,27 @@ def test_refused_log_in_is_known_by_its_words(message: str, kind: type[BackendEr
         ("host=db.example port=5432 dbname=jobs user=me password='secret'", WHERE),
         ("dbname=jobs password=secret", "the local socket/jobs"),
         ("hostaddr=10.0.0.1 password=secret", "10.0.0.1/"),
-        ("postgresql://me:secret%zz@db.example/jobs", "a DSN that cannot be read"),
     ],
 )
 def test_dsn_is_shown_without_its_password(dsn: str, where: str) -> None:
     """Where it leads is all that is told."""
     assert shown(dsn) == where
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "secret",
+        "postgresql://me:secret%zz@db.example/jobs",
+        "postgresql://me:sec ret@db.example/jobs",
+        "postgresql://me:secret@[::1/jobs",
+        "host=db.example password='secret",
+        "mysql://me:secret@db.example/jobs",
+    ],
+)
+def test_dsn_that_cannot_be_read_is_refused_without_its_password(dsn: str) -> None:
+    """What libpq says repeats a part of it, which may be the password."""
+    with pytest.raises(ValueError, match="the DSN cannot be read") as raised:
+        PostgresStorage(dsn, str)
+
+    assert "sec" not in str(raised.value)

@@ -23,12 +23,15 @@ def id_of(number: int) -> str:
     return f"00000000-0000-0000-0000-{number:012x}"
 
 
-async def ended(storage: PostgresStorage[Any], count: int, window: float = 0.0) -> list[str]:
+async def ended(storage: PostgresStorage[str], count: int, window: float = 0.0) -> list[str]:
     """Push and cancel tasks, from the least id on; the first holds a key as long as *window*."""
     ids = [id_of(number) for number in range(count)]
     dedups = [Dedup("key", window=window), *[None] * (count - 1)]
     await storage.insert(
-        [Draft(each, "default", "a", b"1", dedup=dedup) for each, dedup in zip(ids, dedups, strict=True)]
+        [
+            Draft(each, "default", "a", b"1", dedup=dedup)
+            for each, dedup in zip(ids, dedups, strict=True)
+        ]
     )
     await storage.cancel(ids)
     return ids
