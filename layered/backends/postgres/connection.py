@@ -33,6 +33,12 @@ _EVENTS = {
     Wait.RW: select.POLLIN | select.POLLOUT,
 }
 
+_TUNE = """
+SELECT pg_backend_pid() FROM (SELECT count(set_config(name, value, false)) FROM (
+    SELECT * FROM unnest(%s::integer[], %s::text[], %s::text[]) AS each (pid, name, value)
+) AS mine) AS done
+"""
+
 
 class Connection(AsyncConnection[TupleRow]):
     """
@@ -108,11 +114,11 @@ class Connection(AsyncConnection[TupleRow]):
         Behind a pooler, which gives sessions to others in between, nothing
         is set, and no statement prepared.
         """
-        if await self.pooled():
+        ours = self.pgconn.backend_pid
+        values = (ours, [*settings], [*settings.values()])
+        ((found,),) = await (await self.execute(_TUNE, values)).fetchall()
+        if found != ours:
             self.prepare_threshold = None
-            return
-        for name, value in settings.items():
-            await self.execute("SELECT set_config(%s, %s, false)", (name, value))
 
     @property
     def busy(self) -> bool:
@@ -132,9 +138,9 @@ class Connection(AsyncConnection[TupleRow]):
                 await self._stop(gen, error)
             raise
 
-    async def _run(self, gen: PQGen[RV]) -> RV:
+    async def _run(self, gen: PQGen[RV], ready: Ready | None = None) -> RV:
         try:
-            wanted = next(gen)
+            wanted = next(gen) if ready is None else gen.send(ready)
             while True:
                 wanted = gen.send(await _ready(self.pgconn.socket, wanted))
         except StopIteration as stop:
@@ -146,7 +152,7 @@ class Connection(AsyncConnection[TupleRow]):
         with anyio.move_on_after(CANCELLING, shield=True):
             try:
                 await _drive(self._cancel_gen())
-                await self._run(gen)
+                await self._run(gen, Ready.NONE)  # it goes on where it was left
             except errors.QueryCanceled:
                 return
             except errors.Error:
