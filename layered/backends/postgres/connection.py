@@ -34,9 +34,10 @@ _EVENTS = {
 }
 
 _TUNE = """
-SELECT pg_backend_pid() FROM (SELECT count(set_config(name, value, false)) FROM (
-    SELECT * FROM unnest(%s::integer[], %s::text[], %s::text[]) AS each (pid, name, value)
-) AS mine) AS done
+SELECT pg_backend_pid(), (
+    SELECT count(set_config(name, value, false))
+    FROM unnest(%s::text[], %s::text[]) AS each (name, value) WHERE pg_backend_pid() = %s
+)
 """
 
 
@@ -115,8 +116,8 @@ class Connection(AsyncConnection[TupleRow]):
         is set, and no statement prepared.
         """
         ours = self.pgconn.backend_pid
-        values = (ours, [*settings], [*settings.values()])
-        ((found,),) = await (await self.execute(_TUNE, values)).fetchall()
+        values = ([*settings], [*settings.values()], ours)
+        ((found, _),) = await (await self.execute(_TUNE, values)).fetchall()
         if found != ours:
             self.prepare_threshold = None
 

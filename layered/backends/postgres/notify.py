@@ -44,18 +44,21 @@ class Listener:
             listening began, for what was pushed meanwhile.
     """
 
-    __slots__ = ("_channel", "_dsn", "_hint", "_queue", "spread")
+    __slots__ = ("_channel", "_dsn", "_hint", "_hinted", "_queue", "spread")
 
     def __init__(self, dsn: str, schema: str, queue: str, hint: Callable[[], None]) -> None:
         self._dsn = dsn
         self._channel = channel(schema)
         self._queue = queue
         self._hint = hint
+        self._hinted = False
         self.spread = 0.0
 
     def woke(self, *, found: bool) -> None:
         """Learn from a claim: hints that find nothing mean that many workers wake up for one."""
-        self.spread = self.spread / 2 if found else min(max(self.spread * 2, 0.001), SPREAD)
+        if self._hinted:
+            self._hinted = False
+            self.spread = 0.0 if found else min(max(self.spread * 2, 0.001), SPREAD)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """
@@ -116,6 +119,7 @@ class Listener:
             if self._queue.encode() in found:
                 if self.spread > 0:
                     await anyio.sleep(random.uniform(0, self.spread))  # noqa: S311 - spreads load
+                self._hinted = True
                 self._hint()
             elif not found:
                 with anyio.fail_after(PING_LIMIT):
