@@ -229,7 +229,7 @@ REFUSED = {
     "sign of life that is text": "INSERT INTO worker VALUES ('me', 'q', 'text', 1, 1)",
     "checkpoint of nothing": "INSERT INTO checkpoint VALUES ('id', 'step', NULL)",
     "window that is text": "INSERT INTO dedup VALUES ('q', 'key', 'id', 'now')",
-    "request that is neither": "UPDATE task SET cancel_requested = 2",
+    "request that is text": "UPDATE task SET cancel_requested = 'yes'",
     "no arguments of what is live": "UPDATE task SET payload = NULL",
 }
 

@@ -26,7 +26,7 @@ CREATE TABLE task (
     lease            INTEGER,
     lease_until      INTEGER,
     run_deadline     INTEGER,
-    cancel_requested INTEGER NOT NULL DEFAULT 0 CHECK (cancel_requested IN (0, 1)),
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
     settled_claim    BLOB,
     settled_op       TEXT,
     dedup_key        TEXT,
