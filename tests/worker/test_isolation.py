@@ -106,21 +106,21 @@ async def test_ready_that_raises_is_waited_out(world: World) -> None:
 
 
 async def test_handlers_that_never_suspend_let_others_run(world: World) -> None:
-    """A consumer gives way at least every 50 tasks, so another waits for 100 at the most."""
+    """A consumer gives way at least every 500 tasks, so another waits for 1,000 at the most."""
     order: list[str] = []
 
     async def send(email: Email) -> None:
         order.append("task")
 
     async def other() -> None:
-        while len(order) < 400:
+        while len(order) < 4000:
             order.append("other")
             await anyio.lowlevel.checkpoint()
 
-    await world.storage.push_many([Email()] * 400)
+    await world.storage.push_many([Email()] * 4000)
     async with anyio.create_task_group() as group:
         group.start_soon(other)
-        await world.builder(concurrency=400, batch=400).build(send).run(burst=True)
+        await world.builder(concurrency=4000, batch=4000).build(send).run(burst=True)
 
     longest = max(len(run) for run in "".join(one[0] for one in order).split("o"))
-    assert longest <= 100  # the end of one turn of the loop, and the start of the next
+    assert longest <= 1000  # the end of one turn of the loop, and the start of the next

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from secrets import token_bytes
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from layered.backend import Claimant, Claimed
 from layered.backends.postgres.arrays import Texts, plain
@@ -88,11 +88,11 @@ async def _look(
     *,
     promoted: bool,
 ) -> Found:
-    claim_id, queue = token_bytes(16), claimant.queue
+    claim_id = token_bytes(16)
     cursor = await connection.execute(
         named("claim.sql", schema)["claim"],
         {
-            "queue": queue,
+            "queue": claimant.queue,
             "names": Texts.of(wanted),
             "mosts": plain(wanted.values()),
             "most": most,
@@ -106,6 +106,12 @@ async def _look(
     )
     rows = await cursor.fetchall()
     (_, now, _, _, _, expired, _, _, _, _, _, due, until) = rows.pop()
+    leases = _leases(rows, claimant.queue, claim_id)
+    return Found(leases, expired, _until(due, now), _until(until, now))
+
+
+def _leases(rows: Sequence[tuple[Any, ...]], queue: str, claim_id: bytes) -> Sequence[Lease]:
+    """Make leases of rows as the statement ``claim`` returns them, the best first."""
     leases = [
         Lease(
             Fence(id_, epoch, claim_id),
@@ -127,9 +133,8 @@ async def _look(
             lost, due_at, created_at,
         ) in rows
     ]  # fmt: skip
-    if len(leases) > 1:
-        leases.sort(key=_order)
-    return Found(leases, expired, _until(due, now), _until(until, now))
+    leases.sort(key=_order)
+    return leases
 
 
 def _order(lease: Lease) -> tuple[int, int, str]:

@@ -24,12 +24,16 @@ async def insert(connection: Executes, schema: str, drafts: Sequence[Draft]) -> 
     new = {id_ for (id_,) in await cursor.fetchall()}
     if len(new) == len(drafts):
         return [Pushed(draft.id) for draft in drafts]
-    there = [draft.id for draft in drafts]
-    cursor = await connection.execute(sql["states"], {"ids": plain(there)})
+    there = plain(draft.id for draft in drafts)
+    cursor = await connection.execute(sql["states"], {"ids": there})
     states = {id_: Status(state) for id_, state in await cursor.fetchall()}
+    # What was there, and has been removed meanwhile: once more, until it is one or the other.
+    gone = [draft for draft in drafts if draft.id not in states]
+    again = {pushed.id: pushed for pushed in await insert(connection, schema, gone)}
     answers = []
     for draft in drafts:
-        answers.append(Pushed(draft.id, None if draft.id in new else states.get(draft.id)))
+        answer = Pushed(draft.id, None if draft.id in new else states.get(draft.id))
+        answers.append(again.get(draft.id, answer))
         new.discard(draft.id)  # the same id once more in this call is a duplicate
     return answers
 
