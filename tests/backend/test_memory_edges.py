@@ -10,9 +10,11 @@ import anyio
 import pytest
 
 from layered import BackendError, MemoryStorage
-from layered.backend import Claimant
+from layered.backend import Beat, Claimant, Filter
+from layered.task import Fence
 
 US = Claimant("default", "us", 5.0)
+NOBODY = Fence("id", 1, bytes(16))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -89,6 +91,19 @@ OPERATIONS: dict[str, Callable[[MemoryStorage[int]], Awaitable[Any]]] = {
     "names": lambda storage: storage.names("default"),
     "prune": lambda storage: storage.prune(1),
     "check": lambda storage: storage.check(),
+    "cancel": lambda storage: storage.cancel([]),
+    "requeue": lambda storage: storage.requeue([]),
+    "page": lambda storage: storage.page(Filter(), None, 1),
+    "queues": lambda storage: storage.queues(),
+    "pause": lambda storage: storage.pause("default", None),
+    "resume": lambda storage: storage.resume("default"),
+    "beat": lambda storage: storage.beat(Beat("us", "default", b"", 1.0)),
+    "leave": lambda storage: storage.leave("us"),
+    "workers": lambda storage: storage.workers(),
+    "progress": lambda storage: storage.progress(NOBODY, b""),
+    "checkpoint": lambda storage: storage.checkpoint(NOBODY, "step", b""),
+    "checkpoints": lambda storage: storage.checkpoints("id"),
+    "holder": lambda storage: storage.holder("default", "key"),
 }
 
 

@@ -7,7 +7,7 @@ from tests.mutants.mutant import Mutant, Workshop, on_trio
 
 def rules(backend: str, *names: str) -> list[str]:
     """Answer the tests that check rules of the suite on *backend*."""
-    tests = (f"backend_keeps_the_rule[{name}-{backend}]" for name in names)
+    tests = (f"backend_keeps_the_rule[{backend}-{name}]" for name in names)
     return on_trio("conformance/test_conformance", *tests)
 
 

@@ -18,6 +18,7 @@ from layered.testing.conformance.backend import (  # noqa: F401 - they register 
     remembering,
     replace,
     requeue,
+    requeue_keys,
     retention,
     seeing,
     settle,
