@@ -20,8 +20,8 @@ from benchmarks.table import Line, Table, Whose
 
 LOOPS = ("",)  # the contenders choose theirs
 ROUNDS = 5
-MANY, FEW = (20_000, 500), (2000, 300)
-"""Tasks, and how many of them are pushed one by one; FEW for the slow."""
+MANY = 20_000, 500
+"""Tasks, and how many of them are pushed one by one; fewer for those that take long."""
 BATCH = ", batch "
 
 PROCESS = {100: 1 / 1.5, 200: 1 / 2}
@@ -44,9 +44,11 @@ def _contender(
 CONTENDERS = (
     _contender("pgqueuer", "pgqueuer", "history, no results; not fenced"),
     _contender("pgqueuer", "pgqueuer", "history, no results; not fenced", batch=200),
-    _contender("procrastinate", "procrastinate", "history, no results; not fenced", load=FEW),
-    _contender("chancy", "chancy", "history, no results; fenced"),
-    _contender("saq", "saq", "results for 10 minutes; not fenced", load=FEW),
+    _contender(
+        "procrastinate", "procrastinate", "history, no results; not fenced", load=(1500, 200)
+    ),
+    _contender("chancy", "chancy", "history, no results; fenced", load=(5000, 200)),
+    _contender("saq", "saq", "results for 10 minutes; not fenced", load=(1500, 1500)),
     *(
         _contender(f"layered, {loop}", f"{loop}-rates", "results, history; fenced", batch)
         for batch in PROCESS

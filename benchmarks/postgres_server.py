@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from urllib.parse import urlsplit
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from tests.servers.postgres import Server
 
@@ -32,13 +32,13 @@ def server() -> Iterator[str]:
 
 @contextmanager
 def database(dsn: str) -> Iterator[str]:
-    """Make a database, with what was written before on the disk; answer its DSN."""
+    """Make a database, with what was written before on the disk; answer its URI."""
     name = f"bench_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
         connection.execute(b"CHECKPOINT")
         try:
-            yield make_conninfo(dsn, dbname=name)
+            yield urlsplit(dsn)._replace(path=f"/{name}").geturl()
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
