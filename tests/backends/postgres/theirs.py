@@ -134,22 +134,31 @@ class AsyncpgConnection(Async):
         self.portal.call(self.transaction.rollback)
 
 
+UNENCRYPTED = {
+    "psycopg": {"sslmode": "disable", "gssencmode": "disable"},
+    "asyncpg": {"ssl": "disable"},
+    "": {"sslmode": "disable"},
+}
+"""So that a proxy can look into it; each has its own words."""
+
+
 def url(dsn: str, driver: str) -> sqlalchemy.URL:
     """Write a DSN as SQLAlchemy reads it."""
     parts: dict[str, Any] = conninfo_to_dict(dsn)
     return sqlalchemy.URL.create(
-        f"postgresql+{driver}",
+        f"postgresql+{driver}" if driver else "postgresql",
         username=parts.get("user"),
         password=parts.get("password"),
         host=parts["host"],
         port=int(parts["port"] or 5432),
         database=parts["dbname"],
+        query=UNENCRYPTED[driver],
     )
 
 
-def plain(dsn: str) -> str:
-    """Write a DSN as a URI, which asyncpg wants."""
-    return url(dsn, "x").render_as_string(hide_password=False).replace("+x", "")
+def uri(dsn: str) -> str:
+    """Write a DSN as asyncpg reads it."""
+    return url(dsn, "").render_as_string(hide_password=False)
 
 
 @contextmanager
@@ -268,7 +277,7 @@ def async_scoped(engine: Any) -> Any:
 @asynccontextmanager
 async def asyncpg_plain(dsn: str) -> AsyncIterator[Any]:
     """Open a connection of asyncpg."""
-    connection = await asyncpg.connect(plain(dsn))
+    connection = await asyncpg.connect(uri(dsn))
     yield connection
     await connection.close()
 
@@ -277,7 +286,7 @@ async def asyncpg_plain(dsn: str) -> AsyncIterator[Any]:
 async def asyncpg_pooled(dsn: str) -> AsyncIterator[Any]:
     """Take a connection of a pool of asyncpg's."""
     async with (
-        asyncpg.create_pool(plain(dsn), min_size=1, max_size=1) as pool,
+        asyncpg.create_pool(uri(dsn), min_size=1, max_size=1) as pool,
         pool.acquire() as connection,
     ):
         yield connection
