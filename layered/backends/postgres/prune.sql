@@ -68,11 +68,12 @@ WHERE id = ANY(%(ids)s::uuid[]) AND state >= 5 AND id NOT IN (SELECT task FROM h
 DELETE FROM {schema}.worker
 WHERE seen_at <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - 86400000000;
 
--- The oldest transaction that holds back vacuum in this database; others' only for those who may
--- see them (pg_read_all_stats).
+-- The oldest transaction that holds back vacuum in this database, by a snapshot or by what it has
+-- written; others' only for those who may see them (pg_read_all_stats). Vacuum itself does not.
 -- name: oldest
 SELECT pid, application_name, extract(epoch FROM pg_catalog.clock_timestamp() - xact_start)::float
 FROM pg_stat_activity
-WHERE datname = current_database() AND backend_xmin IS NOT NULL
+WHERE datname = current_database() AND backend_type = 'client backend'
+    AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
     AND xact_start < pg_catalog.clock_timestamp() - make_interval(secs => %(seconds)s)
 ORDER BY xact_start LIMIT 1;

@@ -6,6 +6,7 @@ import pytest
 
 from layered.backend import Limits
 from layered.backends.postgres import PostgresStorage, prune
+from layered.backends.postgres.connection import Connection
 from layered.task import Dedup, Draft
 
 LIMITS = Limits(keep_done=0.0, keep_dead=0.0, tombstone=0.0)
@@ -70,3 +71,28 @@ async def test_postgres_prune_walks_past_what_has_to_stay(
 
     assert changed == [1] * 9 + [0, 0]
     assert [each is None for each in await storage.fetch([first, *others])] == [False] + [True] * 9
+
+
+@pytest.mark.parametrize("held_by", ["a write", "a snapshot"])
+async def test_postgres_prune_warns_of_an_old_open_transaction(
+    held_by: str,
+    postgres: str,
+    storage: PostgresStorage[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What holds up vacuum is named, also a session that wrote something and was forgotten."""
+    monkeypatch.setattr(prune, "OLD", 0.0)
+    forgotten = await Connection.open(postgres, "forgotten")
+
+    async with forgotten.together():
+        if held_by == "a write":
+            await forgotten.execute("CREATE TEMPORARY TABLE written ()")
+        else:
+            await forgotten.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            await forgotten.execute("SELECT 1")
+        await storage.prune(1)
+    await forgotten.close()
+
+    assert "a transaction has been open for 0 s" in caplog.text
+    assert "'forgotten'" in caplog.text
