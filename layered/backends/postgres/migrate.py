@@ -29,11 +29,14 @@ def statements(schema: str, version: int = 0) -> Sequence[str]:
 
 async def version(connection: Connection, schema: str) -> int:
     """Read where a database stands; 0 if it has no such schema."""
-    table = f"{schema}.migration"
-    found = await connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
-    if not (await found.fetchall())[0][0]:
+    # Not to_regclass(): while this waited for the lock, it would not have heard of the new table.
+    found = await connection.execute(
+        "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = 'migration'",
+        (schema.strip('"'),),
+    )
+    if not await found.fetchall():
         return 0
-    query = sql.SQL("SELECT coalesce(max(version), 0) FROM {}").format(sql.SQL(table))
+    query = sql.SQL("SELECT coalesce(max(version), 0) FROM {}.migration").format(sql.SQL(schema))
     ((stands,),) = await (await connection.execute(query)).fetchall()
     return int(stands)
 

@@ -1,7 +1,12 @@
 -- Version 1. {schema} is the schema's name. Instants are microseconds since 1970 UTC, as the
 -- server's clock tells them; state: the numbers of layered.task.Status.
 -- A tombstone has no payload. errors, metadata: JSON as text, for jsonb refuses characters that texts of errors may have.
-CREATE SCHEMA IF NOT EXISTS {schema};
+-- IF NOT EXISTS would want the right to create schemas even where there is nothing to create.
+DO $$ BEGIN
+    IF to_regnamespace('{schema}') IS NULL THEN
+        CREATE SCHEMA {schema};
+    END IF;
+END $$;
 
 CREATE TABLE {schema}.migration (
     version    integer     NOT NULL PRIMARY KEY,
