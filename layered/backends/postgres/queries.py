@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import LiteralString
 
 _FILES = {
     file.name: file.read_text(encoding="utf-8")
@@ -38,6 +39,6 @@ def text(file: str, schema: str) -> str:
 
 
 @cache
-def named(file: str, schema: str) -> Mapping[str, str]:
+def named(file: str, schema: str) -> Mapping[str, LiteralString]:
     """Answer the statements of a file, each under a line ``-- name: …``."""
     return dict(_NAMED.findall(text(file, schema)))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from typing_extensions import Unpack
 
 from layered.backend import Answer, Pushed, Settle, Storage
 from layered.backend.options import PushOptions, check_many
 from layered.backends.postgres.dedup import insert_one_by_one
-from layered.backends.postgres.effect import OurTransaction, settle_in_theirs
+from layered.backends.postgres.effect import Effect, OurTransaction, settle_in_theirs
 from layered.backends.postgres.pool import Pool
 from layered.backends.postgres.push import insert, parameters
 from layered.backends.postgres.queries import named
@@ -181,7 +181,7 @@ class PostgresTransactions(Storage[A]):
             msg = f"settling in a transaction: got {shown(tx)}; give an async function, {KNOWN}"
             raise TypeError(msg)
         else:
-            answer = await OurTransaction(self.schema, tx, item).run(self._pool)
+            answer = await OurTransaction(self.schema, cast("Effect", tx), item).run(self._pool)
         self._tell([answer])
         return answer
 
