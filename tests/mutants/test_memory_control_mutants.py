@@ -241,8 +241,8 @@ PAUSE = [
         "pause ignored",
         "Tasks run into the system that the queue was paused for.",
         BOOK,
-        "        if paused := self.pauses.left(queue, now):\n",
-        "        if (paused := self.pauses.left(queue, now)) < 0:\n",
+        "        if paused := self.pauses.left(claimant.queue, now):\n",
+        "        if (paused := self.pauses.left(claimant.queue, now)) < 0:\n",
         rules("nothing_is_claimed_of_a_paused_queue", "a_pause_ends_at_its_instant"),
     ),
     Mutant(

@@ -83,9 +83,9 @@ class Book:
         self, claimant: Claimant, wanted: Mapping[str, int], most: int, now: int, mono: float
     ) -> Claimed:
         """Lease due tasks, the best first; end the expired ones among those looked at."""
-        queue, claim_id, examined = claimant.queue, token_bytes(16), 0
-        if paused := self.pauses.left(queue, now):
+        if paused := self.pauses.left(claimant.queue, now):
             return Claimed((), next_due_in=None if paused == FOREVER else paused)
+        queue, claim_id, examined = claimant.queue, token_bytes(16), 0
         leases: list[Lease] = []
         left = dict(wanted)
         rows = self._index.take(queue, left, now, most)

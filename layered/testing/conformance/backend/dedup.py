@@ -28,9 +28,10 @@ from layered.testing.conformance.rule import equal
 KEEP, REJECT = Dedup("key"), Dedup("key", OnConflict.REJECT)
 
 
-def keyed(dedup: Dedup = KEEP, /, **fields: Unpack[Fields]) -> Draft:
+def keyed(**fields: Unpack[Fields]) -> Draft:
     """Make a task with a key."""
-    return draft(**fields)._replace(dedup=dedup)
+    fields.setdefault("dedup", KEEP)
+    return draft(**fields)
 
 
 async def holder(store: Store, queue: str = "default", key: str = "key") -> str | None:
@@ -88,7 +89,7 @@ async def a_key_is_free_when_its_task_has_ended(store: Store) -> None:
         await store.settle(ends(lease, ENDINGS[name]))
 
         equal(await holder(store, key=name), None, f"who holds the key of a task that is {name}")
-        again = keyed(Dedup(name), delay=5.0)
+        again = keyed(dedup=Dedup(name), delay=5.0)
         equal(await store.push(again), [Pushed(again.id)], f"the answer to a push after {name}")
         equal(await holder(store, key=name), again.id, f"who holds the key pushed after {name}")
 
@@ -131,7 +132,7 @@ async def a_window_holds_the_key_after_the_end(store: Store) -> None:
 @rule_of(Dedups)
 async def a_live_task_holds_its_key_after_its_window(store: Store) -> None:
     """A window only ever adds."""
-    one = keyed(KEEP._replace(window=5.0))
+    one = keyed(dedup=KEEP._replace(window=5.0))
     await store.push(one)
     await store.clock.advance(60)
 
@@ -162,7 +163,7 @@ async def a_window_outlasts_retention(store: Store) -> None:
 async def keys_are_told_apart_exactly(store: Store) -> None:
     """By queue and key; tasks of other queues, other keys or none are no duplicates."""
     keys = ["key", "Key", "key ", "", "%", "'; --", "\N{SNOWMAN}", "e\u0301", "\xe9"]
-    drafts = [keyed(Dedup(key)) for key in keys]
+    drafts = [keyed(dedup=Dedup(key)) for key in keys]
     drafts += [keyed(queue="elsewhere"), draft(), draft()]
 
     answers = await store.push(*drafts)
@@ -210,7 +211,7 @@ async def a_key_is_held_once_within_a_batch(store: Store) -> None:
 @rule_of(Dedups)
 async def a_repeated_push_with_a_key_is_its_own_duplicate(store: Store) -> None:
     """It is known by its id: no conflict, no replacement, and whoever holds the key by now."""
-    drafts = [keyed(Dedup("key", how), payload=b"first") for how in OnConflict]
+    drafts = [keyed(dedup=Dedup("key", how), payload=b"first") for how in OnConflict]
     for one in drafts:
         equal(await store.push(one), [Pushed(one.id)], "the answer to the first push")
         again = one._replace(payload=b"again")
@@ -230,11 +231,11 @@ async def a_rejected_push_stores_nothing_of_its_call(store: Store) -> None:
     there = keyed()
     await store.push(there)
     before = await store.read(there.id)
-    others = [draft(), keyed(Dedup("other")), draft()]
-    replacing = keyed(Dedup("key", OnConflict.REPLACE), payload=b"new")
+    others = [draft(), keyed(dedup=Dedup("other")), draft()]
+    replacing = keyed(dedup=Dedup("key", OnConflict.REPLACE), payload=b"new")
 
     with raises(Conflict, "a push that is to be rejected"):
-        await store.push(others[0], others[1], replacing, keyed(REJECT), others[2])
+        await store.push(others[0], others[1], replacing, keyed(dedup=REJECT), others[2])
 
     found = await store.storage.fetch([one.id for one in others])
     equal(found, [None] * 3, "what is stored of the others of the call")
@@ -247,7 +248,7 @@ async def a_rejected_push_stores_nothing_of_its_call(store: Store) -> None:
 @rule_of(Dedups)
 async def a_push_is_rejected_within_a_batch(store: Store) -> None:
     """A task with the same key in the same call is in the way as any."""
-    one, two = keyed(), keyed(REJECT)
+    one, two = keyed(), keyed(dedup=REJECT)
 
     with raises(Conflict, "a push that is to be rejected"):
         await store.push(one, two)
@@ -263,10 +264,10 @@ async def a_rejected_push_within_a_window_is_rejected(store: Store) -> None:
     await store.settle(done(lease))
 
     with raises(Conflict, "a push within the window that is to be rejected"):
-        await store.push(keyed(REJECT))
+        await store.push(keyed(dedup=REJECT))
     await store.clock.advance(5)
 
-    one = keyed(REJECT)
+    one = keyed(dedup=REJECT)
     equal(await store.push(one), [Pushed(one.id)], "the answer to a push after the window")
 
 
@@ -279,7 +280,7 @@ async def a_rejected_push_harms_no_other(store: Store) -> None:
 
     async def rejected() -> None:
         with raises(Conflict, "a push that is to be rejected"):
-            await store.push(draft(name="c"), keyed(REJECT))
+            await store.push(draft(name="c"), keyed(dedup=REJECT))
         refused.append(None)
 
     async with anyio.create_task_group() as tasks:

@@ -27,9 +27,11 @@ from layered.testing.conformance.rule import equal
 REPLACE = Dedup("key", OnConflict.REPLACE)
 
 
-def new(payload: bytes = b"new", /, **fields: Unpack[Fields]) -> Draft:
+def new(**fields: Unpack[Fields]) -> Draft:
     """Make a task that replaces the one that holds its key."""
-    return keyed(REPLACE, **fields)._replace(payload=payload)
+    fields.setdefault("dedup", REPLACE)
+    fields.setdefault("payload", b"new")
+    return keyed(**fields)
 
 
 @rule_of(Dedups)
@@ -72,7 +74,7 @@ async def a_replaced_task_is_due_as_the_new_one_says(store: Store) -> None:
     leases, _, next_due_in = await store.claimed()
     equal((list(leases), next_due_in), ([], 30.0), "what is claimed before, and next_due_in")
 
-    await store.push(new(b"last", delay=5.0))
+    await store.push(new(payload=b"last", delay=5.0))
     await store.clock.advance(5)
     equal((await store.lease()).payload, b"last", "the payload of its run")
     await store.clock.advance(60)
@@ -83,9 +85,9 @@ async def a_replaced_task_is_due_as_the_new_one_says(store: Store) -> None:
 async def a_replaced_task_expires_as_the_new_one_says(store: Store) -> None:
     """Later than before, earlier, or never."""
     now = store.clock.now
-    first, second = keyed(expires_at=now + timedelta(seconds=5)), keyed(Dedup("other"))
+    first, second = keyed(expires_at=now + timedelta(seconds=5)), keyed(dedup=Dedup("other"))
     await store.push(first, second)
-    sooner = keyed(Dedup("other", OnConflict.REPLACE), expires_at=now + timedelta(seconds=5))
+    sooner = keyed(dedup=Dedup("other", OnConflict.REPLACE), expires_at=now + timedelta(seconds=5))
     await store.push(new(), sooner)
     await store.clock.advance(5)
     await store.storage.prune(10)
@@ -98,7 +100,7 @@ async def a_replaced_task_expires_as_the_new_one_says(store: Store) -> None:
 @rule_of(Dedups)
 async def a_replaced_task_stands_by_its_new_rank(store: Store) -> None:
     """A new priority counts at once, whatever it was before; so does a new name."""
-    low, middle = keyed(priority=9), keyed(Dedup("other"), priority=5)
+    low, middle = keyed(priority=9), keyed(dedup=Dedup("other"), priority=5)
     await store.push(low, middle)
 
     await store.push(new(priority=1))
@@ -165,10 +167,10 @@ async def an_ended_task_is_not_replaced(store: Store) -> None:
 @rule_of(Dedups)
 async def a_replacement_begins_a_window_of_its_own(store: Store) -> None:
     """It is a push as any; the window of the push before is over."""
-    one = keyed(KEEP._replace(window=5.0))
+    one = keyed(dedup=KEEP._replace(window=5.0))
     await store.push(one)
     await store.clock.advance(4)
-    await store.push(keyed(REPLACE._replace(window=5.0)))
+    await store.push(keyed(dedup=REPLACE._replace(window=5.0)))
     await store.settle(done(await store.lease()))
     await store.clock.advance(4.5)
     late = await holder(store)
@@ -182,8 +184,8 @@ async def a_replacement_begins_a_window_of_its_own(store: Store) -> None:
 async def the_last_of_many_replacements_counts(store: Store) -> None:
     """One after the other, in one call or several."""
     one = keyed()
-    answers = await store.push(one, new(b"2"), new(b"3"))
-    await store.push(new(b"4"))
+    answers = await store.push(one, new(payload=b"2"), new(payload=b"3"))
+    await store.push(new(payload=b"4"))
     lease = await store.lease()
 
     wanted = Pushed(one.id, Status.READY, replaced=True)
