@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, ClassVar
 
 import psycopg
@@ -20,6 +19,8 @@ from layered.backend import (
     Settle,
     Verdict,
 )
+from layered.backends.postgres import prune
+from layered.backends.postgres.connection import Connection
 from tests.faults.bad_luck import Deadly, Late, ReapsNothing
 from tests.faults.setting import PlainUnit, Unit
 
@@ -34,6 +35,14 @@ class LateStorage(Late, PostgresStorage[Unit]):
 
 class Reapless(ReapsNothing, PostgresStorage[Unit | PlainUnit]):
     """Does not reap."""
+
+
+class Impatient(PostgresStorage[Unit | PlainUnit]):
+    """Warns of transactions that have been open for a second."""
+
+    def __init__(self, dsn: str, args: Any, *, schema: str) -> None:
+        super().__init__(dsn, args, schema=schema)
+        prune.OLD = 1.0
 
 
 class KeptInTheLoop(PostgresStorage[Unit | PlainUnit]):
@@ -55,11 +64,11 @@ class Meddling(PostgresStorage[Unit | PlainUnit]):
 
     def __init__(self, dsn: str, args: Any, *, schema: str) -> None:
         super().__init__(dsn, args, schema=schema)
-        self._connect = partial(psycopg.connect, dsn, options=f"-c search_path={schema}")
+        self._beside = dsn
 
     def meddle(self, sql: str, *values: object) -> int:
         """Run a statement, in the way of everybody else; answer how many rows it changed."""
-        with self._connect() as connection:
+        with psycopg.connect(self._beside) as connection:
             return connection.execute(sql.encode(), values).rowcount
 
 
@@ -110,3 +119,17 @@ class ChargedRelease(Meddling):
         for item in items:
             self.meddle("UPDATE task SET attempt = attempt + 1 WHERE id = %s", item.fence.id)
         return answers
+
+
+class SettledApart(Meddling):
+    """Commits the settle first, and the effect of `settle_in` after it."""
+
+    async def settle_in(self, tx: Any, item: Settle, /) -> Answer:
+        """Do one after the other."""
+        (answer,) = await self.settle([item])
+        if answer.verdict is Verdict.APPLIED:
+            connection = await Connection.open(self._beside, "layered apart")
+            async with connection.together():
+                await tx(connection)
+            connection.pgconn.finish()
+        return answer

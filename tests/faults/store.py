@@ -176,7 +176,7 @@ class Store(ABC):
     def run_too_often(self) -> list[int]:
         """Number the tasks that ran more often than their lost workers explain."""
         rows, runs = self.rows(), self.runs()
-        return [number for number, row in rows.items() if runs[number] > 1 + row.lost]
+        return [number for number, row in rows.items() if runs[number] > max(row.attempt, 1 + row.lost)]
 
 
 class Opening(Protocol):
