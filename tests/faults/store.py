@@ -174,9 +174,11 @@ class Store(ABC):
         return wrong + ([f"{undone} tasks were done and did not stay so"] if undone else [])
 
     def run_too_often(self) -> list[int]:
-        """Number the tasks that ran more often than their lost workers explain."""
+        """Number the tasks that ran more often than failures and lost workers explain."""
         rows, runs = self.rows(), self.runs()
-        return [number for number, row in rows.items() if runs[number] > max(row.attempt, 1 + row.lost)]
+        return [
+            number for number, row in rows.items() if runs[number] > max(row.attempt, 1 + row.lost)
+        ]
 
 
 class Opening(Protocol):
