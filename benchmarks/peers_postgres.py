@@ -22,8 +22,6 @@ LOOPS = ("",)  # the contenders choose theirs
 ROUNDS = 5
 MANY = 20_000, 500
 """Tasks, and how many of them are pushed one by one; fewer for those that take long."""
-BATCH = ", batch "
-
 PROCESS = {100: 1 / 1.5, 200: 1 / 2}
 """Times the time of pgqueuer with the same batch, at most."""
 PROCESSOR = 2.5
@@ -35,10 +33,10 @@ BULK = 1.2
 def _contender(
     who: str, case: str, promise: str, batch: int = 100, load: tuple[int, int] = MANY
 ) -> Contender:
-    """Make one who takes, and runs, so many at once; *case* is a peer, or one of our script."""
+    """Make one who claims, and runs, so many at a time; *case* is a peer, or one of our script."""
     whose: Whose = "ours" if who.startswith("layered") else "floor" if "-" in case else "peer"
     peer, script = (case, (case, "rates")) if whose == "peer" else ("", ("ours_postgres", case))
-    return Contender(f"{who}{BATCH}{batch}", peer, (*script, batch, *load), whose, promise)
+    return Contender(f"{who}, {batch} at a time", peer, (*script, batch, *load), whose, promise)
 
 
 CONTENDERS = (
@@ -68,17 +66,16 @@ async def measure() -> list[Table]:
     with server() as running:
         places, missing = race(CONTENDERS, ROUNDS, partial(database, running))
         notes = [in_force(running), *missing]
-    peers = [place for place in places if place.contender.whose == "peer"]
-    pgqueuer = [place for place in peers if place.contender.peer == "pgqueuer"]
-    by_hand = [place for place in places if place.contender.what.startswith(f"by hand{BATCH}")]
+    pgqueuer = [place for place in places if _who(place) == "pgqueuer"]
+    by_hand = [place for place in places if _who(place) == "by hand"]
     return [
         attrs.evolve(table, title=f"In PostgreSQL: {table.title}", rates=True, notes=notes)
         for table in (
-            Table("peers_postgres_push", "push, a commit each", _pushes("push", places, peers)),
+            Table("peers_postgres_push", "push, a commit each", _pushes("push", places)),
             Table(
                 "peers_postgres_bulk",
                 "push 500 in a commit",
-                _pushes("bulk", places, peers, BULK),
+                _pushes("bulk", places, BULK),
             ),
             Table(
                 "peers_postgres",
@@ -94,17 +91,19 @@ async def measure() -> list[Table]:
     ]
 
 
-def _pushes(
-    figure: str, places: Sequence[Place], peers: Sequence[Place], times: float | None = None
-) -> list[Line]:
-    """Compare with the fastest peer; the batch of the worker does not matter."""
-    fastest = min((one.middle[figure] for one in peers if figure in one.middle), default=None)
-    lines = {}
+def _pushes(figure: str, places: Sequence[Place], times: float | None = None) -> list[Line]:
+    """Compare with the fastest peer; a push knows no batch, so the rounds of all count."""
+    rounds: dict[str, list[float]] = {}
     for place in places:
-        who, _, _ = place.contender.what.partition(BATCH)
-        if figure in place.middle and who not in lines:
-            lines[who] = attrs.evolve(_line(place, figure, fastest, times), what=who)
-    return [*lines.values()]
+        rounds.setdefault(_who(place), []).extend(place.rounds.get(figure, ()))
+    first = {_who(place): place.contender for place in reversed(places)}
+    pushers = [
+        Place(attrs.evolve(first[who], what=who), {figure: all_}, {})
+        for who, all_ in rounds.items()
+        if all_
+    ]
+    peers = [place.middle[figure] for place in pushers if place.contender.whose == "peer"]
+    return [_line(place, figure, min(peers, default=None), times) for place in pushers]
 
 
 def _works(
@@ -124,5 +123,9 @@ def _line(place: Place, figure: str, beside: float | None, times: float | None) 
     return place.middle_line(figure)
 
 
+def _who(place: Place) -> str:
+    return place.contender.what.rpartition(", ")[0]
+
+
 def _batch(place: Place) -> int:
-    return int(place.contender.what.partition(BATCH)[2])
+    return int(place.contender.what.rpartition(", ")[2].split()[0])

@@ -88,7 +88,7 @@ def place(who: str, batch: int, whose: Whose, seconds: float, *figures: str) -> 
     """Make what came of one, whose rounds took half the time, that time and four times."""
     rounds = [seconds / 2, seconds, seconds * 4]
     peer = who if whose == "peer" else ""
-    contender = Contender(f"{who}, batch {batch}", peer, (), whose)
+    contender = Contender(f"{who}, {batch} at a time", peer, (), whose)
     return Place(contender, dict.fromkeys(figures, rounds), {})
 
 
@@ -112,10 +112,10 @@ def test_works_compares_with_the_same_batch() -> None:
     lines = peers_postgres._works("work", [few, *ours, many], [few, many], {100: 2 / 3, 200: 1 / 2})
 
     assert told(lines) == [
-        ("pgqueuer, batch 100", None, None, None),
-        ("ours, batch 100", 30.0, 2 / 3, True),
-        ("ours, batch 200", 15.0, 1 / 2, False),
-        ("pgqueuer, batch 200", None, None, None),
+        ("pgqueuer, 100 at a time", None, None, None),
+        ("ours, 100 at a time", 30.0, 2 / 3, True),
+        ("ours, 200 at a time", 15.0, 1 / 2, False),
+        ("pgqueuer, 200 at a time", None, None, None),
     ]
 
 
@@ -124,26 +124,28 @@ def test_works_compares_with_nobody_where_the_other_is_missing() -> None:
     ours = [place("ours", 100, "ours", 20.0, "process")]
 
     assert told(peers_postgres._works("process", ours, [], {100: 1.0})) == [
-        ("ours, batch 100", None, 1.0, None)
+        ("ours, 100 at a time", None, 1.0, None)
     ]
 
 
 def test_pushes_compares_each_once_with_the_fastest_peer() -> None:
-    """The batch of a worker does not matter to a push; who has no push of many is left out."""
+    """A push knows no batch: the rounds of all count. Who has no push of many is left out."""
     places = [
         place("slow", 100, "peer", 9.0, "bulk"),
-        place("fast", 100, "peer", 5.0, "bulk"),
-        place("fast", 200, "peer", 1.0, "push"),
+        place("fast", 100, "peer", 4.0, "bulk"),
         place("without", 100, "peer", 1.0, "push"),
         place("ours", 100, "ours", 6.0, "bulk"),
-        place("ours", 200, "ours", 7.0, "bulk"),
+        place("fast", 200, "peer", 6.0, "bulk"),
     ]
 
-    assert told(peers_postgres._pushes("bulk", places, places[:4], 1.2)) == [
+    lines = peers_postgres._pushes("bulk", places, 1.2)
+
+    assert told(lines) == [
         ("slow", None, None, None),
         ("fast", None, None, None),
         ("ours", 5.0, 1.2, True),
     ]
+    assert lines[1].spread == (2.0, 24.0)
 
 
 async def test_claims_are_timed_among_a_backlog(
