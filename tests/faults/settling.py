@@ -14,14 +14,12 @@ from typing import Any
 
 import anyio
 import psycopg
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from psycopg.conninfo import conninfo_to_dict
 from tenacity import stop_never, wait_none
 
 from layered import Attempt, Data, PostgresStorage, RetryLayer, WorkerBuilder, WorkerContext
 from layered.backend import Answer, Settle
 from layered.backends.postgres.connection import Connection
-from tests.backends.postgres.theirs import url
 from tests.faults.deeds import die
 from tests.faults.program import prepare, tell
 from tests.faults.setting import Ledger, Setting, Unit
@@ -53,16 +51,23 @@ async def with_effect(
 
 
 @cache
-def engine(dsn: str) -> AsyncEngine:
-    """Make the pool of this process."""
-    return create_async_engine(url(dsn, "asyncpg"))
+def sessions(dsn: str) -> Callable[[], Any]:
+    """Make the pool of this process, when it is first wanted: workers start often here."""
+    from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
+
+    given = conninfo_to_dict(dsn)
+    where = {"host": given["host"], "port": given["port"], "user": given["user"]}
+    made = {**where, "database": given["dbname"], "ssl": False}  # a proxy looks into it
+    return async_sessionmaker(create_async_engine("postgresql+asyncpg://", connect_args=made))
 
 
 async def with_sqlalchemy(
     setting: Setting, unit: Unit, ctx: WorkerContext, inside: Callable[[], None]
 ) -> None:
     """Use a session."""
-    async with AsyncSession(engine(setting.dsn)) as session:
+    from sqlalchemy import text
+
+    async with sessions(setting.dsn)() as session:
         await session.execute(text(statement(setting, unit)))
         inside()
         await ctx.settle_in(session)

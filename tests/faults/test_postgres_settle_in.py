@@ -20,8 +20,8 @@ pytestmark = on_postgres
 
 COUNT = TASKS if TASKS >= 10_000 else TASKS // 2
 FATAL = {60: "settle_in, die inside", 160: "settle_in, die after"}
-"""What every two hundredth task does: kills from inside, at the worst points."""
-KILLS = COUNT // 200
+"""What every 250th task does: kills from inside, at the worst points."""
+KILLS = max(5, COUNT // 200)
 """Kills from outside."""
 ROUNDS = COUNT // 25
 """Of trouble with connections."""
@@ -29,7 +29,7 @@ ROUNDS = COUNT // 25
 
 def push(work: Work, tasks: int, *, deadly: bool) -> None:
     """Push so many tasks that settle themselves."""
-    deeds = (FATAL.get(n % 200, "settle_in") if deadly else "settle_in" for n in range(tasks))
+    deeds = (FATAL.get(n % 250, "settle_in") if deadly else "settle_in" for n in range(tasks))
     seconds = (work.chance.uniform(0.0, 0.05) for _ in range(tasks))
     work.store.push(list(map(Unit, range(tasks), deeds, seconds)), max_lost=1000)
 
