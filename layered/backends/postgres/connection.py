@@ -171,6 +171,8 @@ async def _drive(gen: PQGenConn[RV]) -> RV:
     except StopIteration as stop:
         value: RV = stop.value
         return value
+    finally:
+        gen.close()  # and with it what it was about to make
 
 
 async def _ready(socket: int, wanted: Wait) -> Ready:
