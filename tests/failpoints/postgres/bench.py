@@ -129,7 +129,7 @@ class Prepared:
             text
             for table in TABLES
             for text in (
-                f"DELETE FROM layered.{table}",
+                f"DELETE FROM layered.{table}",  # noqa: S608 - no input
                 f"INSERT INTO layered.{table} TABLE layered.{table}_saved",
             )
         ]
