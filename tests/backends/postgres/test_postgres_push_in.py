@@ -13,7 +13,10 @@ import pytest
 from layered import Conflict, Dedup, Fatal, Middleware, OnConflict, PushRefused, Service, Status
 from layered.backend import Pushed
 from layered.backends.postgres import PostgresStorage
-from layered.task import Task, new_id
+from layered.backends.postgres.dedup import insert_one_by_one
+from layered.backends.postgres.within import finish
+from layered.backends.postgres.within_sync import within_sync
+from layered.task import Draft, Task, new_id
 from tests.backends.postgres.place import Place
 from tests.backends.postgres.theirs import (
     ASYNC,
@@ -127,6 +130,22 @@ def test_push_in_keeps_dedup_keys(place: Place, theirs: Theirs) -> None:
     assert kept == Pushed(first.id, Status.READY)
     assert replaced == Pushed(first.id, Status.READY, replaced=True)
     assert (place.claim(), place.titles()) == ([b'"c"'], ["a"])
+
+
+def test_drafts_with_dedup_keys_are_stored_all_or_none_within_a_transaction(place: Place) -> None:
+    """Where one of them is rejected the others are undone, and nothing else is."""
+    dedup = Dedup("k", OnConflict.REJECT)
+    drafts = [
+        Draft(new_id(), "default", "str", b"1", dedup=each)
+        for each in (Dedup("other"), dedup, dedup)
+    ]
+    with SYNC["psycopg"](place.dsn) as theirs:
+        place.note(theirs, "a")
+        with pytest.raises(Conflict):
+            finish(insert_one_by_one(within_sync(theirs.tx), place.storage.schema, drafts))
+        theirs.commit()
+
+    assert (place.titles(), place.claim()) == (["a"], [])
 
 
 def test_push_in_gives_its_dedup_key_back_with_a_rollback(place: Place, theirs: Theirs) -> None:

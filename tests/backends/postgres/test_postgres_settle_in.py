@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import anyio
 import psycopg
 import pytest
+import sqlalchemy
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import registry
+from sqlalchemy.pool import NullPool
 
 from layered import BackendBroken, BackendClosed, Status, WrongState
 from layered.backend import ALREADY, APPLIED, STALE, Claimant, Done, Renew, Renewal, Settle
@@ -16,7 +21,7 @@ from layered.backends.postgres.connection import Connection
 from layered.backends.postgres.pool import EFFECTS
 from layered.task import Lease
 from tests.backends.postgres.place import Place
-from tests.backends.postgres.theirs import ENDED_BY_US, Async, asyncpg_plain, outside_async
+from tests.backends.postgres.theirs import ENDED_BY_US, Async, asyncpg_plain, outside_async, url
 
 Effect = Callable[[Connection], Awaitable[None]]
 
@@ -102,6 +107,8 @@ def test_settle_in_does_not_commit_an_effect_again(place: Place, theirs: Async) 
     place.note(theirs, "again")
 
     answer = theirs.settle(place.storage, done(lease))
+    with suppress(Exception):
+        theirs.commit()  # as the end of a block does
 
     assert answer == ALREADY[Status.DONE]
     assert found(place, lease) == (Status.DONE, ["effect"])
@@ -122,6 +129,34 @@ def test_settle_in_does_not_settle_what_the_server_refuses_to_commit(
 
     assert not isinstance(caught.value, BackendBroken)
     assert found(place, lease) == (Status.RUNNING, [])
+
+
+def test_settle_in_sends_what_a_session_has_not_sent_yet(place: Place) -> None:
+    """An object that cannot be stored is told before the run is settled, not as a lost commit."""
+    lease = running(place)
+    books = sqlalchemy.Table(
+        "book",
+        sqlalchemy.MetaData(schema=place.schema),
+        sqlalchemy.Column("title", sqlalchemy.types.NullType, primary_key=True),
+    )
+    book = type("Book", (), {})
+    registry().map_imperatively(book, books)
+
+    async def main(title: object) -> None:
+        engine = create_async_engine(url(place.dsn, "psycopg"), poolclass=NullPool)
+        async with AsyncSession(engine) as session:
+            made = book()
+            made.title = title
+            session.add(made)
+            await place.storage.settle_in(session, done(lease))
+
+    with pytest.raises(sqlalchemy.exc.ProgrammingError, match="cannot adapt"):
+        anyio.run(main, object())
+    before = found(place, lease)
+    anyio.run(main, "effect")
+
+    assert before == (Status.RUNNING, [])
+    assert found(place, lease) == (Status.DONE, ["effect"])
 
 
 def test_settle_in_does_not_hold_up_renewals(place: Place) -> None:
