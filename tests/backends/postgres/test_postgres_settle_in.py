@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import registry
 from sqlalchemy.pool import NullPool
 
-from layered import BackendBroken, BackendClosed, Status, WrongState
+from layered import BackendBroken, BackendClosed, Fatal, Status, Transient, WrongState
 from layered.backend import ALREADY, APPLIED, STALE, Claimant, Done, Renew, Renewal, Settle
 from layered.backends.postgres import PostgresStorage
 from layered.backends.postgres.connection import Connection
@@ -215,6 +215,22 @@ def test_settle_in_refuses_a_block_that_would_commit_again(place: Place) -> None
     assert found(place, lease) == (Status.RUNNING, [])
 
 
+def test_settle_in_refuses_a_connection_that_does_not_show_its_transaction(place: Place) -> None:
+    """An asyncpg connection cannot commit; its transaction can."""
+    lease = running(place)
+
+    async def main() -> None:
+        async with asyncpg_plain(place.dsn) as connection, connection.transaction():
+            with pytest.raises(
+                TypeError, match=r"give that: transaction = connection\.transaction"
+            ):
+                await place.storage.settle_in(connection, done(lease))
+
+    anyio.run(main)
+
+    assert found(place, lease) == (Status.RUNNING, [])
+
+
 @pytest.mark.parametrize("tx", [None, "COMMIT", 7])
 def test_settle_in_refuses_what_is_no_transaction(place: Place, tx: object) -> None:
     """The message names what it takes."""
@@ -276,6 +292,29 @@ async def test_settle_in_raises_what_the_effect_raises(
     assert caught.value is error
     assert found(place, lease) == (Status.RUNNING, [])
     assert await storage.settle_in(writing(place, "again"), done(lease)) == APPLIED[Status.DONE]
+
+
+REFUSING = """
+CREATE FUNCTION {schema}.refuse() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE 'refused' USING ERRCODE = '{sqlstate}'; END $$;
+CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON {schema}.book DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION {schema}.refuse();
+"""
+
+
+@pytest.mark.parametrize(("sqlstate", "told"), [("40001", Transient), ("23514", Fatal)])
+async def test_settle_in_tells_what_the_server_refuses_to_commit(
+    place: Place, storage: PostgresStorage[Any], sqlstate: str, told: type[Exception]
+) -> None:
+    """The server has answered, so the outcome is known."""
+    lease = await claimed(storage)
+    place.query(REFUSING.format(schema=place.schema, sqlstate=sqlstate))
+
+    with pytest.raises(told, match="refused") as caught:
+        await storage.settle_in(writing(place, "effect"), done(lease))
+
+    assert not isinstance(caught.value, BackendBroken)
+    assert found(place, lease) == (Status.RUNNING, [])
 
 
 async def test_settle_in_does_not_run_a_stale_effect(
