@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from layered.backend import Beat, Change, Filter, Page, Queue, Record, Sighting, Storage
+from layered.backend import Answer, Beat, Change, Filter, Page, Queue, Record, Sighting, Storage
 from layered.backends.postgres import board, cancel as cancelling, read, run
 from layered.backends.postgres.pool import Pool
 from layered.task import Fence, Status
@@ -30,6 +30,14 @@ class PostgresControl(Storage[A]):
     @abstractmethod
     def _hint(self) -> None:
         """Tell workers that there may be something to claim."""
+
+    def _tell(self, answers: Sequence[Answer]) -> None:
+        """Give the hints that follow from what was written."""
+        statuses = {answer.status for answer in answers}
+        if any(status is not None and status.is_terminal for status in statuses):
+            self.ended.notify()
+        if statuses & {Status.READY, Status.RETRY}:
+            self._hint()
 
     async def fetch(self, ids: Sequence[str], /) -> Sequence[Record | None]:
         """See `Backend.fetch`."""

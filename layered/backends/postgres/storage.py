@@ -33,7 +33,6 @@ from layered.backends.postgres import (
     migrate as migrations,
 )
 from layered.backends.postgres.claim import claim
-from layered.backends.postgres.control import PostgresControl
 from layered.backends.postgres.dedup import insert_one_by_one
 from layered.backends.postgres.groups import Groups
 from layered.backends.postgres.keeper import Keeper
@@ -47,7 +46,7 @@ from layered.backends.postgres.transactions import PostgresTransactions
 from layered.errors import WrongState
 from layered.service.clock import loop_clock
 from layered.service.layer import LayerLike
-from layered.task import Draft, Status
+from layered.task import Draft
 
 A = TypeVar("A")
 
@@ -61,7 +60,7 @@ class PostgresOptions(TypedDict, total=False):
     limits: Limits | None
 
 
-class PostgresStorage(PostgresTransactions[A], PostgresControl[A]):
+class PostgresStorage(PostgresTransactions[A]):
     """
     Tasks in a schema of a PostgreSQL database, for any number of machines.
 
@@ -112,7 +111,6 @@ class PostgresStorage(PostgresTransactions[A], PostgresControl[A]):
         self._groups = Groups(self._insert)
         self._pruner = Pruner(self._pool, self.schema, self.limits)
         self._due_at = 0.0
-        self._listener: Listener | None = None
         self._notifier: Notifier | None = None
 
     async def __aenter__(self) -> Self:
@@ -265,14 +263,6 @@ class PostgresStorage(PostgresTransactions[A], PostgresControl[A]):
         reaped = await self._pool.run("read", partial(leases.reap, schema=self.schema, limit=limit))
         self._tell([Answer(Verdict.APPLIED, one.status) for one in reaped])
         return reaped
-
-    def _tell(self, answers: Sequence[Answer]) -> None:
-        """Give the hints that follow from what was written."""
-        statuses = {answer.status for answer in answers}
-        if any(status is not None and status.is_terminal for status in statuses):
-            self.ended.notify()
-        if statuses & {Status.READY, Status.RETRY}:
-            self._hint()
 
     async def prune(self, limit: int, /) -> int:
         """See `Backend.prune`; in small steps, each a transaction of its own."""

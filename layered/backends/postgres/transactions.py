@@ -7,11 +7,11 @@ from typing import Any, TypeVar, cast
 
 from typing_extensions import Unpack
 
-from layered.backend import Answer, Pushed, Settle, Storage
+from layered.backend import Answer, Pushed, Settle
 from layered.backend.options import PushOptions, check_many
+from layered.backends.postgres.control import PostgresControl
 from layered.backends.postgres.dedup import insert_one_by_one
 from layered.backends.postgres.effect import Effect, OurTransaction, settle_in_theirs
-from layered.backends.postgres.pool import Pool
 from layered.backends.postgres.push import insert, parameters
 from layered.backends.postgres.queries import named
 from layered.backends.postgres.statement import Style, named_values, numbered
@@ -24,7 +24,7 @@ from layered.task import Draft, Run, Task
 A = TypeVar("A")
 
 
-class PostgresTransactions(Storage[A]):
+class PostgresTransactions(PostgresControl[A]):
     """
     A storage that takes part in transactions of the user's.
 
@@ -33,14 +33,14 @@ class PostgresTransactions(Storage[A]):
     the connection is the user's.
     """
 
-    schema: str
-    _pool: Pool
-
     async def push_in(self, tx: object, args: A, **options: Unpack[PushOptions]) -> Pushed:
         """
         Store one task in a transaction of yours; it can run once that is committed.
 
-        A worker finds it at its next poll: no hint is sent.
+        With `PostgresStorage.with_notify` your transaction sends the hint,
+        too: it then holds a lock of the whole server while it is committed,
+        so that such transactions are committed one after the other. Without
+        it a worker finds the task at its next poll.
 
         Args:
             tx: Where: an `AsyncConnection` of psycopg 3 (or a cursor of
@@ -66,7 +66,7 @@ class PostgresTransactions(Storage[A]):
         if self.layers:
             draft = self._draft(self.kinds.of(args), options, b"")
             return await self._push.call(Task(args, _RunWithin(draft, within)))
-        return (await _insert(within, self.schema, [self._drafted(args, options)]))[0]
+        return (await self._insert_in(within, [self._drafted(args, options)]))[0]
 
     async def push_many_in(
         self, tx: object, many: Iterable[A], **options: Unpack[PushOptions]
@@ -77,7 +77,7 @@ class PostgresTransactions(Storage[A]):
         if self.layers:
             return [await self.push_in(tx, one, **options) for one in many]
         drafts = [self._drafted(one, options) for one in many]
-        return await _insert(within, self.schema, drafts)
+        return await self._insert_in(within, drafts)
 
     def push_in_sync(self, tx: object, args: A, **options: Unpack[PushOptions]) -> Pushed:
         """
@@ -140,7 +140,7 @@ class PostgresTransactions(Storage[A]):
     async def insert_one(self, task: Task[Any], /) -> Pushed:
         """Store a task that has come through the layers; in a transaction, if it has one."""
         if isinstance(task.run, _RunWithin):
-            return (await _insert(task.run.within, self.schema, [self.encoded(task)]))[0]
+            return (await self._insert_in(task.run.within, [self.encoded(task)]))[0]
         return await super().insert_one(task)
 
     async def settle_in(self, tx: Any, item: Settle, /) -> Answer:  # noqa: ANN401 - see below
@@ -185,14 +185,20 @@ class PostgresTransactions(Storage[A]):
         self._tell([answer])
         return answer
 
-    def _tell(self, answers: Sequence[Answer]) -> None:
-        raise NotImplementedError
+    async def _insert_in(self, within: Within, drafts: Sequence[Draft]) -> Sequence[Pushed]:
+        if any(draft.dedup for draft in drafts):
+            answers = await insert_one_by_one(within, self.schema, drafts)
+        else:
+            answers = await insert(within, self.schema, drafts)
+        if self._listener is not None:
+            await within.execute(NOTIFY_IN, hint_of(self.schema, self.queue))
+        return answers
 
     def _push_sync(self, tx: object, drafts: Sequence[Draft]) -> Sequence[Pushed]:
         self._refuse_layers()
         within = within_sync(tx)
         _refuse_autocommit(within)
-        return finish(_insert(within, self.schema, drafts))
+        return finish(self._insert_in(within, drafts))
 
     def _refuse_layers(self) -> None:
         if self.layers:
@@ -211,12 +217,6 @@ class _RunWithin(Run):
     def __init__(self, draft: Draft, within: Within) -> None:
         super().__init__(draft)
         self.within = within
-
-
-async def _insert(within: Within, schema: str, drafts: Sequence[Draft]) -> Sequence[Pushed]:
-    if any(draft.dedup for draft in drafts):
-        return await insert_one_by_one(within, schema, drafts)
-    return await insert(within, schema, drafts)
 
 
 async def _theirs(tx: object) -> Within:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from layered import Conflict, Dedup, Fatal, Middleware, OnConflict, PushRefused,
 from layered.backend import Pushed
 from layered.backends.postgres import PostgresStorage
 from layered.backends.postgres.dedup import insert_one_by_one
+from layered.backends.postgres.statement import numbered
 from layered.backends.postgres.within import finish
 from layered.backends.postgres.within_sync import within_sync
 from layered.task import Draft, Task, new_id
@@ -101,6 +103,20 @@ def test_push_in_goes_by_the_time_that_is_given(place: Place, theirs: Theirs) ->
     assert [record and record.status for record in records] == [Status.SCHEDULED] * 2
     assert records[0] is not None
     assert records[0].due_at == at
+
+
+def test_push_in_leaves_errors_of_the_driver_as_they_are(place: Place, theirs: Theirs) -> None:
+    """In a transaction that has failed already, for one."""
+    with pytest.raises(Exception, match="no_such_table"):
+        theirs.execute("SELECT * FROM no_such_table")
+
+    with pytest.raises(Exception, match="current transaction is aborted") as caught:
+        theirs.push(place.storage, "a")
+    theirs.rollback()
+
+    assert type(caught.value).__module__.partition(".")[0] in {
+        *("psycopg", "asyncpg", "sqlalchemy", "django"),
+    }
 
 
 def test_push_in_answers_a_duplicate_and_goes_on(place: Place, theirs: Theirs) -> None:
@@ -355,6 +371,28 @@ def test_push_statement_refuses_what_one_statement_cannot_do(
     """The way out is in the message."""
     with pytest.raises(PushRefused, match=message):
         place.storage.push_statement(*many, **options)
+
+
+def test_numbered_writes_a_statement_as_asyncpg_takes_it() -> None:
+    """One number for each name, percents alone, and texts as text before their cast."""
+    text, places = numbered("SELECT %(b)s::int[], %(a)s, 7 %% 2, %(b)s", {"a": 1, "b": "{2}"})
+
+    assert text == "SELECT $1::text::int[], $2, 7 % 2, $1::text"
+    assert places == ("{2}", 1)
+
+
+def test_finish_refuses_to_wait() -> None:
+    """There is no loop; nothing hangs, and the work is closed."""
+
+    async def wait() -> None:
+        await asyncio.Future(loop=loop)
+
+    loop = asyncio.new_event_loop()
+
+    with pytest.raises(RuntimeError, match="there is no event loop"):
+        finish(wait())
+
+    loop.close()
 
 
 def test_postgres_storage_loads_no_driver_but_psycopg() -> None:
