@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import anyio
 
@@ -150,21 +150,14 @@ async def leak(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None
 async def settle_in(unit: Unit, ctx: WorkerContext, attempt: int, gate: Path) -> None:
     """Leave the effect in the store, in the transaction that ends the task."""
 
-    def effect(connection: Any) -> Awaitable[None] | None:
-        inserted = connection.execute(f"INSERT INTO effect VALUES ({unit.number})")  # noqa: S608
-        if isinstance(connection, sqlite3.Connection):
-            return die() if fatal == "inside" else None
-        return on_a_server(inserted)
-
-    async def on_a_server(inserted: Awaitable[object]) -> None:
-        await inserted
-        if fatal == "inside":
+    def effect(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO effect VALUES (?)", (unit.number,))
+        if unit.deed == "settle_in, die inside" and attempt == 1:
             die()
 
-    fatal = unit.deed.rpartition(" ")[2] if attempt == 1 else ""
     await anyio.sleep(unit.seconds)
     await ctx.settle_in(effect)
-    if fatal == "after":
+    if unit.deed == "settle_in, die after" and attempt == 1:
         die()
 
 

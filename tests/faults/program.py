@@ -44,8 +44,6 @@ def build(setting: Setting) -> Worker[Unit | PlainUnit, object]:
         .on_event(partial(tell, setting.tell))
         .configure(**setting.numbers)
     )
-    if setting.retry > 1:
-        builder = builder.retry(setting.retry)
     if setting.timeout:
         builder = builder.timeout(setting.timeout)
     if setting.deadline:

@@ -57,7 +57,6 @@ class Setting:
         one_by_one: Claim only when nothing at all is in flight.
         tell: Names of the events to write to standard output; changes of state always are.
         program: The module that is run.
-        retry: Most runs of a task that fails; 1 for no second one.
         timeout: Seconds for each attempt; 0 for no limit.
         deadline: Seconds for each run; 0 for no limit.
         memory: Most bytes of address space; 0 for no limit.
@@ -77,7 +76,6 @@ class Setting:
     one_by_one: bool = False
     tell: tuple[str, ...] = ("TaskEnded", "TaskReaped", "TaskStale")
     program: str = "tests.faults.program"
-    retry: int = 1
     timeout: float = 0.0
     deadline: float = 0.0
     memory: int = 0

@@ -20,7 +20,6 @@ from layered.backend import (
     Verdict,
 )
 from layered.backends.postgres import prune
-from layered.backends.postgres.connection import Connection
 from tests.faults.bad_luck import Deadly, Late, ReapsNothing
 from tests.faults.setting import PlainUnit, Unit
 
@@ -119,17 +118,3 @@ class ChargedRelease(Meddling):
         for item in items:
             self.meddle("UPDATE task SET attempt = attempt + 1 WHERE id = %s", item.fence.id)
         return answers
-
-
-class SettledApart(Meddling):
-    """Commits the settle first, and the effect of `settle_in` after it."""
-
-    async def settle_in(self, tx: Any, item: Settle, /) -> Answer:
-        """Do one after the other."""
-        (answer,) = await self.settle([item])
-        if answer.verdict is Verdict.APPLIED:
-            connection = await Connection.open(self._beside, "layered apart")
-            async with connection.together():
-                await tx(connection)
-            connection.pgconn.finish()
-        return answer

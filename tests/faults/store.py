@@ -173,12 +173,15 @@ class Store(ABC):
         undone = self.count("SELECT count(*) FROM audit WHERE what = 'undone'")
         return wrong + ([f"{undone} tasks were done and did not stay so"] if undone else [])
 
-    def run_too_often(self) -> list[int]:
-        """Number the tasks that ran more often than failures and lost workers explain."""
+    def run_too_often(self, forgotten: int = 0) -> list[int]:
+        """
+        Number the tasks that ran more often than their lost workers explain.
+
+        Args:
+            forgotten: How many claims of a task the store may have forgotten.
+        """
         rows, runs = self.rows(), self.runs()
-        return [
-            number for number, row in rows.items() if runs[number] > max(row.attempt, 1 + row.lost)
-        ]
+        return [number for number, row in rows.items() if runs[number] > 1 + row.lost + forgotten]
 
 
 class Opening(Protocol):

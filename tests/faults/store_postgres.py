@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import attrs
 import psycopg
 from anyio.from_thread import start_blocking_portal
-from psycopg.conninfo import make_conninfo
 from psycopg.types.string import TextLoader
 
 from layered import PostgresStorage
@@ -56,14 +55,9 @@ class PostgresStore(Store):
     _connection: psycopg.Connection[Any] | None = None
 
     def setting(self, **rest: Any) -> Setting:
-        """
-        Name server and schema; another *dsn* may lead through a proxy.
-
-        Effects find their table by the search path; layered itself needs none.
-        """
+        """Name server and schema; another *dsn* may lead through a proxy."""
         self._lease = max(self._lease, rest.get("numbers", {}).get("lease", 30.0))
-        dsn = make_conninfo(rest.pop("dsn", self.dsn), options=f"-c search_path={self.schema}")
-        return Setting(str(self.folder), dsn=dsn, schema=self.schema, **rest)
+        return Setting(str(self.folder), **{"dsn": self.dsn, "schema": self.schema, **rest})
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Look without layered."""

@@ -12,7 +12,7 @@ from tests.faults.setting import TASKS, Loop, Unit
 from tests.faults.store import Row, Store
 from tests.faults.work import LIMIT, broken, held, stop
 
-LEASE = 1.0
+LEASE = 2.0
 LEASES = 3
 HELD = 4
 """Tasks that the blocked worker holds: one blocks, the ends of the others are held up by it."""

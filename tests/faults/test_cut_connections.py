@@ -10,7 +10,6 @@ from tests.faults.backends import on_postgres
 from tests.faults.processes import Crew
 from tests.faults.setting import TASKS
 from tests.faults.store_postgres import PostgresStore
-from tests.faults.test_settle_in import effects_that_differ
 from tests.faults.trouble import disturb
 from tests.faults.work import LIMIT, MAX_IN_FLIGHT, Work, broken, held, stop
 from tests.servers.proxy import Proxy
@@ -21,13 +20,11 @@ ROUNDS = TASKS // 50
 """Of trouble; each cuts about half of the connections, in one of three ways."""
 
 
-@pytest.mark.parametrize("deed", ["wait", "settle_in"])
 @pytest.mark.timeout(LIMIT + 60)
 def test_connections_that_are_cut_at_random_lose_nothing(
     store: PostgresStore,
     crew: Crew,
     proxy: Proxy,
-    deed: str,
     chance: random.Random,
     report: Callable[[str, str], None],
 ) -> None:
@@ -47,8 +44,7 @@ def test_connections_that_are_cut_at_random_lose_nothing(
                 case _:
                     proxy.lose_answers(chance.randrange(1, 20))
 
-    work = Work(store, crew, chance)
-    figures = disturb(work, store, proxy.dsn, cut_again_and_again, deed)
+    figures = disturb(Work(store, crew, chance), store, proxy.dsn, cut_again_and_again)
     proxy.heal()
     stop(crew)
 
@@ -56,10 +52,8 @@ def test_connections_that_are_cut_at_random_lose_nothing(
     assert proxy.lost > ROUNDS
     extra = proxy.cuts * MAX_IN_FLIGHT
     assert broken(store, crew, extra=extra) == []
-    if deed == "settle_in":
-        assert effects_that_differ(store) == []
     report(
-        "connections cut at random" + (", around settle_in" if deed == "settle_in" else ""),
+        "connections cut at random",
         f"{held(store)} (bound {extra:,}), {proxy.cuts} cuts, {proxy.lost} of them between a "
         f"commit and its answer, {figures}",
     )

@@ -14,7 +14,7 @@ from tests.faults.storages import SPRINGS, TRAPS
 from tests.faults.store import Row, Store
 from tests.faults.work import LIMIT, MAX_IN_FLIGHT, Work, broken, held, stop
 
-LEASE = 0.5
+LEASE = 1.0
 EACH = TASKS // 250
 """Tasks for each point."""
 

@@ -65,7 +65,9 @@ def test_a_restart_of_the_server_loses_nothing(
     stop(crew)
 
     extra = RESTARTS * 4 * MAX_IN_FLIGHT
-    assert broken(store, crew, extra=extra) == []
+    # A crash of the server may take claims back: they are committed without waiting for the disk.
+    forgotten = 0 if way == "fast" else RESTARTS
+    assert broken(store, crew, extra=extra, forgotten=forgotten) == []
     assert max(recoveries) <= RECOVERY
     report(
         f"server restarted, {way}",

@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from layered.worker.builder import SettingsChange
+from tests.faults.backends import on_sqlite
 from tests.faults.processes import Crew
 from tests.faults.setting import LOOPS, TASKS, Unit
 from tests.faults.store import Store
 from tests.faults.work import LIMIT, MAX_IN_FLIGHT, Work, broken, held, stop
+
+pytestmark = on_sqlite
 
 FATAL = {30: "settle_in, die inside", 80: "settle_in, die after"}
 """What every hundredth task does: kills from inside, at the worst points."""

@@ -61,11 +61,7 @@ async def _push_all(schema: str, units: Sequence[Unit], dsn: str) -> int:
 
 
 def disturb(
-    work: Work,
-    store: PostgresStore,
-    dsn: str,
-    make_trouble: Callable[[PostgresStore], None],
-    deed: str = "wait",
+    work: Work, store: PostgresStore, dsn: str, make_trouble: Callable[[PostgresStore], None]
 ) -> str:
     """
     Have four workers do all tasks, while they are pushed, and while somebody makes trouble.
@@ -75,18 +71,13 @@ def disturb(
         store: Where to.
         dsn: Leads workers and pushes to the server, perhaps through a proxy.
         make_trouble: Called in a thread once all workers run, with a store to ask questions.
-        deed: What the tasks do.
 
     Returns:
         Figures, when all tasks have ended and the trouble is over.
     """
-    units = [Unit(n, deed, work.chance.uniform(0.0, 0.05)) for n in range(TASKS)]
+    units = [Unit(n, seconds=work.chance.uniform(0.0, 0.05)) for n in range(TASKS)]
     numbers = SettingsChange(lease=5.0, concurrency=8)
-    settings = [
-        # Where settle_in is cut off the handler fails.
-        store.setting(dsn=dsn, loop=loop, numbers=numbers, retry=20)
-        for loop in LOOPS * 2
-    ]
+    settings = [store.setting(dsn=dsn, loop=loop, numbers=numbers) for loop in LOOPS * 2]
 
     def make() -> None:
         work.wait_until_running()

@@ -112,7 +112,7 @@ def told_more_than_once(crew: Crew) -> list[str]:
     return [task for task, times in told.items() if times > 1]
 
 
-def broken(store: Store, crew: Crew, *, extra: int) -> list[str]:
+def broken(store: Store, crew: Crew, *, extra: int, forgotten: int = 0) -> list[str]:
     """
     Name everything that must not be, whatever happened: the invariants of all scenarios.
 
@@ -120,6 +120,7 @@ def broken(store: Store, crew: Crew, *, extra: int) -> list[str]:
         store: When all is over.
         crew: Its workers.
         extra: Most runs beyond one for each task.
+        forgotten: Most claims of one task that the store has forgotten.
     """
     rows = store.rows()
     dead = {
@@ -129,7 +130,7 @@ def broken(store: Store, crew: Crew, *, extra: int) -> list[str]:
     return [
         *(f"task {number} is lost" for number in store.lost()),
         *(wrong for wrong in store.not_done_once() if wrong not in dead),
-        *(f"task {number} ran too often" for number in store.run_too_often()),
+        *(f"task {number} ran too often" for number in store.run_too_often(forgotten)),
         *(f"the end of task {task} was told twice" for task in told_more_than_once(crew)),
         *([f"{runs} extra runs, at most {extra} are explained"] if runs > extra else []),
         *store.stuck(),
