@@ -148,7 +148,9 @@ class WorkerContext:
         The effects of the transaction and the end of the task are then one
         write: exactly once. What *tx* is depends on the backend: for
         SQLite, a plain function that takes the `sqlite3.Connection` and is
-        run on the writer's thread.
+        run on the writer's thread; for PostgreSQL, an async function that
+        takes a psycopg `AsyncConnection`, or an open transaction of yours,
+        which this commits.
 
         From here on nothing re-runs or cancels the task. An error that the
         handler raises later is told as `LateError` and changes nothing;
