@@ -27,9 +27,10 @@ WHERE task.epoch = item.epoch AND task.claim_id = item.claim AND task.state + 0 
 -- The longest overdue come first. A task comes back after up to 1 s for each worker that it has
 -- lost, so that a crowd of them, or the one that kills its workers, does not come back at once.
 -- name: reap
-WITH overdue AS MATERIALIZED (
-    SELECT id, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS now
-    FROM {schema}.task
+WITH clock AS MATERIALIZED (
+    SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS now
+), overdue AS MATERIALIZED (
+    SELECT ctid AS place FROM {schema}.task
     WHERE state = 4
         AND lease_until <= (extract(epoch FROM statement_timestamp()) * 1000000)::bigint
     ORDER BY lease_until LIMIT %(limit)s
@@ -44,11 +45,11 @@ UPDATE {schema}.task SET
     END,
     due_at = CASE
         WHEN cancel_requested OR lost + 1 >= max_lost OR attempt >= max_attempts THEN due_at
-        ELSE overdue.now + (random() * 1000000 * (lost + 1))::bigint
+        ELSE clock.now + (random() * 1000000 * (lost + 1))::bigint
     END,
     finished_at = CASE
         WHEN cancel_requested OR lost + 1 >= max_lost OR attempt >= max_attempts
-            THEN overdue.now
+            THEN clock.now
     END,
     errors = CASE
         WHEN cancel_requested THEN errors
@@ -57,6 +58,6 @@ UPDATE {schema}.task SET
         )::text)[greatest(1, coalesce(array_length(errors, 1), 0) - 3):]
     END,
     settled_claim = claim_id, settled_op = 'reaped'
-FROM overdue
-WHERE task.id = overdue.id AND task.state + 0 = 4 AND task.lease_until <= overdue.now
+FROM clock
+WHERE task.ctid = ANY(ARRAY(SELECT place FROM overdue)) AND task.state + 0 = 4 AND task.lease_until <= clock.now
 RETURNING task.id::text, task.name, task.state;

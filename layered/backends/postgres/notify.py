@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -30,6 +30,8 @@ TOGETHER = 0.01
 """Seconds within which one more hint is not sent."""
 
 _NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%(channel)s, %(queue)s)"
+NOTIFY_IN = "SELECT pg_notify(%(channel)s, %(queue)s)"
+"""The same inside a transaction of the user's: as durable as that is to be."""
 
 
 class Listener:
@@ -148,7 +150,7 @@ class Notifier:
 
     def __init__(self, pool: Pool, schema: str, queue: str) -> None:
         self._pool = pool
-        self._values = {"channel": channel(schema).strip('"'), "queue": queue}
+        self._values = hint_of(schema, queue)
         self._wanted = anyio.Event()
 
     def send(self) -> None:
@@ -170,6 +172,11 @@ class Notifier:
                 await self._pool.run(
                     "push", lambda connection: connection.execute(_NOTIFY, self._values)
                 )
+
+
+def hint_of(schema: str, queue: str) -> Mapping[str, str]:
+    """Make the parameters of a hint."""
+    return {"channel": channel(schema).strip('"'), "queue": queue}
 
 
 def channel(schema: str) -> str:

@@ -12,6 +12,7 @@ from layered.backend.options import PushOptions, check_many
 from layered.backends.postgres.control import PostgresControl
 from layered.backends.postgres.dedup import insert_one_by_one
 from layered.backends.postgres.effect import Effect, OurTransaction, settle_in_theirs
+from layered.backends.postgres.notify import NOTIFY_IN, Listener, hint_of
 from layered.backends.postgres.push import insert, parameters
 from layered.backends.postgres.queries import named
 from layered.backends.postgres.statement import Style, named_values, numbered
@@ -32,6 +33,8 @@ class PostgresTransactions(PostgresControl[A]):
     all when it is rolled back. For pushing the storage need not be open:
     the connection is the user's.
     """
+
+    _listener: Listener | None = None
 
     async def push_in(self, tx: object, args: A, **options: Unpack[PushOptions]) -> Pushed:
         """
