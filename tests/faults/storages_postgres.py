@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from layered import PostgresStorage, Status
 from layered.backend import (
@@ -63,7 +64,7 @@ class Meddling(PostgresStorage[Unit | PlainUnit]):
 
     def __init__(self, dsn: str, args: Any, *, schema: str) -> None:
         super().__init__(dsn, args, schema=schema)
-        self._beside = dsn
+        self._beside = make_conninfo(dsn, options=f"-c search_path={schema}")
 
     def meddle(self, sql: str, *values: object) -> int:
         """Run a statement, in the way of everybody else; answer how many rows it changed."""
