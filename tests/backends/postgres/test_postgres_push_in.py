@@ -105,6 +105,19 @@ def test_push_in_goes_by_the_time_that_is_given(place: Place, theirs: Theirs) ->
     assert records[0].due_at == at
 
 
+def test_push_in_carries_its_hint(place: Place, theirs: Theirs) -> None:
+    """Where the storage was made with hints, whatever the driver."""
+    storage = PostgresStorage.with_notify(place.dsn, str, schema=place.schema, queue="mine")
+    with psycopg.connect(place.dsn, autocommit=True) as listening:
+        listening.execute(f'LISTEN "layered_{place.schema}"'.encode())
+        theirs.push(storage, "a")
+        theirs.commit()
+
+        notices = [notice.payload for notice in listening.notifies(stop_after=1, timeout=30)]
+
+    assert notices == ["mine"]
+
+
 def test_push_in_leaves_errors_of_the_driver_as_they_are(place: Place, theirs: Theirs) -> None:
     """In a transaction that has failed already, for one."""
     with pytest.raises(Exception, match="no_such_table"):
