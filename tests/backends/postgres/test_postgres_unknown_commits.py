@@ -178,8 +178,9 @@ async def test_settle_in_gives_up_a_commit_that_is_not_answered(
     place: Place, storage: PostgresStorage[Any], proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A half-open link: after the time limit the outcome is unknown."""
-    hurry(monkeypatch, 1.0)
+    await used(place, storage)
     lease: Lease = await claimed(storage)
+    hurry(monkeypatch, 2.0)
 
     async def effect(connection: Connection) -> None:
         await writing(place, "effect")(connection)
@@ -195,8 +196,8 @@ async def test_settle_in_gives_up_an_effect_that_takes_too_long(
     place: Place, storage: PostgresStorage[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server is asked to stop, and nothing is written."""
-    hurry(monkeypatch, 0.2)
     lease = await claimed(storage)
+    hurry(monkeypatch, 0.2)
 
     async def effect(connection: Connection) -> None:
         await writing(place, "effect")(connection)
