@@ -43,10 +43,10 @@ CONTENDERS = (
     _contender("pgqueuer", "pgqueuer", "history, no results; not fenced"),
     _contender("pgqueuer", "pgqueuer", "history, no results; not fenced", batch=200),
     _contender(
-        "procrastinate", "procrastinate", "history, no results; not fenced", load=(1500, 200)
+        "procrastinate", "procrastinate", "history, no results; not fenced", load=(1000, 200)
     ),
     _contender("chancy", "chancy", "history, no results; fenced", load=(5000, 200)),
-    _contender("saq", "saq", "results for 10 minutes; not fenced", load=(1500, 1500)),
+    _contender("saq", "saq", "results for 10 minutes; not fenced", load=(1000, 1000)),
     *(
         _contender(f"layered, {loop}", f"{loop}-rates", "results, history; fenced", batch)
         for batch in PROCESS

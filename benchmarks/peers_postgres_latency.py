@@ -17,7 +17,7 @@ from benchmarks.table import Line, Table
 
 LOOPS = ("",)  # the contenders choose theirs
 ROUNDS = 3
-SAMPLES = 150
+SAMPLES = 100
 MOST = 100
 """Handlers at once, and tasks of a claim."""
 GOAL = 1.5
