@@ -195,16 +195,15 @@ class Fair(Plain):
     async def _batches(self, handled: Callable[[int], None]) -> None:
         """Work until nothing is left."""
         ending: asyncio.Task[None] | None = None
-        while rows := [self._made(*row) for row in await self._claim()]:
-            results = []
-            for row in rows:
-                handled(row.payload.id)
-                results.append(encode("sent"))
-            if ending:
-                await ending
-            ending = asyncio.create_task(self._end([row.id for row in rows], results))
-        if ending:
-            await ending
+        async with asyncio.TaskGroup() as ends:
+            while rows := [self._made(*row) for row in await self._claim()]:
+                results = []
+                for row in rows:
+                    handled(row.payload.id)
+                    results.append(encode("sent"))
+                if ending:
+                    await ending
+                ending = ends.create_task(self._end([row.id for row in rows], results))
 
     async def _end(self, ids: list[str], results: list[bytes]) -> None:
         await self._ends.execute(self.END, [time_ns() // 1000, ids, results])

@@ -35,7 +35,7 @@ class Results:
 
 def machine() -> dict[str, str]:
     """Say where the figures come from."""
-    ours = [f"{name} {version(name)}" for name in ("anyio", "trio", "msgspec")]
+    ours = [f"{name} {version(name)}" for name in ("anyio", "trio", "msgspec", "psycopg")]
     return {
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "system": f"{platform.system()} {platform.release().split('-')[0]}, {platform.machine()}",
