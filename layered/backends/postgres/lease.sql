@@ -59,5 +59,6 @@ UPDATE {schema}.task SET
     END,
     settled_claim = claim_id, settled_op = 'reaped'
 FROM clock
-WHERE task.ctid = ANY(ARRAY(SELECT place FROM overdue)) AND task.state + 0 = 4 AND task.lease_until <= clock.now
+WHERE task.ctid = ANY(ARRAY(SELECT place FROM overdue))
+    AND task.state + 0 = 4 AND task.lease_until <= clock.now
 RETURNING task.id::text, task.name, task.state;
