@@ -9,7 +9,8 @@ FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})([^\n]*)\n.*?^[ \t]*\1[ \t]*$", re.MULT
 CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)[^)]*\)|^\[[^\]]+\]:\s*<?([^\s>]+)", re.MULTILINE)
 HEADING = re.compile(r"^#+[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
-SKIP = re.compile(r"<!--+\s*skip:([^\n]*?)--+>")
+SKIP = re.compile(r"([^\n]*)\n<!--+\s*skip:([^\n]*?)--+>")
+ELSEWHERE = re.compile(r"<!--- .* (tests/\S+\.py) runs it --->")
 
 
 def pages() -> list[Path]:
@@ -62,12 +63,14 @@ def test_python_examples_are_fenced_so_that_they_run() -> None:
 
 
 def test_an_example_that_is_not_run_says_why() -> None:
-    """A skip has a reason in quotes; without one the example is silently left out."""
+    """A skip has a reason in quotes, or names the test that runs the example in its stead."""
     silent = [
         f"{shown(page)}: skip:{arguments}"
         for page in pages()
-        for arguments in SKIP.findall(page.read_text())
-        if "end" not in arguments and not re.search(r"\"[^\"]+\"", arguments)
+        for before, arguments in SKIP.findall(page.read_text())
+        if "end" not in arguments
+        and not re.search(r"\"[^\"]+\"", arguments)
+        and not any((ROOT / test).exists() for test in ELSEWHERE.findall(before))
     ]
 
     assert silent == []
