@@ -81,6 +81,7 @@ class Groups(Generic[T, R]):
         if len(group) == 1:
             await self._alone(group[0])
             return
+        answers: Sequence[R] = ()
         with anyio.CancelScope(shield=True):
             try:
                 answers = await self._write([item for ticket in group for item in ticket.items])

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from psycopg import sql
-
 from layered.backends.postgres.connection import Connection
-from layered.backends.postgres.queries import text
+from layered.backends.postgres.queries import named, text
 from layered.errors import Fatal
 
 MIGRATIONS = ("schema.sql",)
@@ -36,8 +34,8 @@ async def version(connection: Connection, schema: str) -> int:
     )
     if not await found.fetchall():
         return 0
-    query = sql.SQL("SELECT coalesce(max(version), 0) FROM {}.migration").format(sql.SQL(schema))
-    ((stands,),) = await (await connection.execute(query)).fetchall()
+    cursor = await connection.execute(named("read.sql", schema)["version"])
+    ((stands,),) = await cursor.fetchall()
     return int(stands)
 
 
@@ -78,5 +76,5 @@ async def migrate(
         )
         made = statements(schema, await check(connection, schema, where))
         for statement in made:
-            await connection.execute(sql.SQL(statement))
+            await connection.execute(statement.encode())
     return made

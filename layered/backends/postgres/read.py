@@ -12,7 +12,7 @@ from layered.backends.postgres.notes import failures, metadata_of
 from layered.backends.postgres.queries import named
 from layered.task import Status, from_micros
 
-SUMMARY = (
+SUMMARY: tuple[str, ...] = (
     "id", "queue", "name", "status", "priority", "attempt", "max_attempts", "lost", "epoch",
     "owner", "due_at", "created_at", "finished_at", "cancel_requested", "dedup_key",
 )  # fmt: skip

@@ -23,3 +23,6 @@ WITH RECURSIVE found (name) AS (
     ) AS next
 )
 SELECT name FROM found;
+
+-- name: version
+SELECT coalesce(max(version), 0) FROM {schema}.migration;
