@@ -1,11 +1,13 @@
-"""The page about failures has the figures of the run that is kept beside it, and no others."""
+"""The page about failures has the figures of the runs that are kept beside it, and no others."""
 
 import re
 
-from tests.faults.__main__ import ROOT
+import psycopg
+
+from tests.faults.__main__ import POSTGRES, ROOT
 
 PAGE = ROOT / "docs/what-survives.md"
-REPORT = ROOT / "benchmarks/faults-sqlite.txt"
+REPORTS = [ROOT / f"benchmarks/faults-{backend}.txt" for backend in ("sqlite", "postgres")]
 
 
 def figures(page: str) -> list[str]:
@@ -26,12 +28,13 @@ def stale(page: str, report: str) -> list[str]:
     ]
 
 
-def test_the_page_has_the_figures_of_the_report() -> None:
+def test_the_page_has_the_figures_of_the_reports() -> None:
     """Whoever runs the suite at length anew, and keeps its report, has to update the page."""
-    page, report = PAGE.read_text(), REPORT.read_text()
+    of_files, of_servers = PAGE.read_text().split("\n## On PostgreSQL\n")
 
-    assert len(figures(page)) > 15
-    assert stale(page, report) == []
+    for part, report in zip((of_files, of_servers), REPORTS, strict=True):
+        assert len(figures(part)) > 15
+        assert stale(part, report.read_text()) == []
 
 
 def test_the_check_finds_a_figure_that_was_not_measured() -> None:
@@ -40,3 +43,11 @@ def test_the_check_finds_a_figure_that_was_not_measured() -> None:
 
     assert stale("| a | b | 10 tasks; lost 0 |\n| a | b | 30 tasks |", report) == ["30 tasks"]
     assert stale("| a | b | 10 tasks; 20 tasks |", report) == ["10 tasks; 20 tasks"]
+
+
+def test_the_report_names_the_server_that_was_run(durable: str) -> None:
+    """The wheel may bring another one day."""
+    with psycopg.connect(durable) as connection:
+        ((version,),) = connection.execute("SHOW server_version").fetchall()
+
+    assert f"PostgreSQL {version}" == POSTGRES

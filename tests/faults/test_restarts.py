@@ -21,12 +21,8 @@ pytestmark = on_postgres
 RESTARTS = max(3, TASKS // 1000)
 RECOVERY = 5.0
 """Seconds from the moment that the server lets clients in, until a task is claimed again."""
-DOWN = (0.0, 0.0, 3.0)
-"""
-Seconds for which the server is away; what a restart takes comes on top.
-
-A worker asks less and less often: after a longer outage it may take as long again.
-"""
+DOWN = (0.0, 0.0, 8.0)
+"""Seconds for which the server is away; what a restart takes comes on top."""
 
 Way = Literal["fast", "immediate", "kill"]
 
