@@ -89,14 +89,14 @@ class Kind(Generic[A]):
         form: The type: a class, or any type form that the codec carries.
         name: The task's name in the store; default the type's name. Set it
             to rename the class without orphaning stored tasks.
-        version: Version of the payload; 1 or more. Raise it when older
+        version: Version of the payload; 1 to 2147483647. Raise it when older
             programs can no longer read the newer payload: they then leave
             such tasks to newer workers.
         codec: How the arguments become bytes.
 
     Raises:
         PushRefused: if *name* is empty, longer than 200 characters or has
-            control characters, or *version* is less than 1.
+            control characters, or *version* is out of range.
         TypeError: if the codec cannot carry *form*.
     """
 
@@ -107,8 +107,8 @@ class Kind(Generic[A]):
     ) -> None:
         self.form = form
         self.name = checked_name("task name", name if name is not None else form_name(form))
-        if version < 1:
-            msg = f"kind {self.name!r}: version must be 1 or more, got {version!r}"
+        if not 1 <= version < 1 << 31:
+            msg = f"kind {self.name!r}: version must be 1 to 2147483647, got {version!r}"
             raise PushRefused(msg)
         self.version = version
         self.codec = codec

@@ -96,7 +96,7 @@ def test_name_in_any_script_is_fine() -> None:
 
 def test_kind_version_starts_at_one() -> None:
     """A version below 1 cannot be compared with what others stored."""
-    with pytest.raises(PushRefused, match="version must be 1 or more, got 0"):
+    with pytest.raises(PushRefused, match="version must be 1 to 2147483647, got 0"):
         Kind(Email, version=0)
 
 

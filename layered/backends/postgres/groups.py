@@ -14,15 +14,18 @@ R = TypeVar("R")
 
 MOST = 1000
 """Most items of one statement, unless one caller brings more."""
+BYTES = 16 << 20
+"""Most bytes of them, the same."""
 
 
 class _Ticket(Generic[T, R]):
     """One caller's items, and what became of them."""
 
-    __slots__ = ("answers", "error", "items", "over")
+    __slots__ = ("answers", "bytes", "error", "items", "over")
 
-    def __init__(self, items: Sequence[T]) -> None:
+    def __init__(self, items: Sequence[T], weight: int) -> None:
         self.items = items
+        self.bytes = weight
         self.answers: Sequence[R] | None = None
         self.error: BaseException | None = None
         self.over = anyio.Event()
@@ -37,12 +40,18 @@ class Groups(Generic[T, R]):
 
     Args:
         write: Writes items in one transaction, and answers one by one.
+        weigh: Tells the bytes of an item.
     """
 
-    __slots__ = ("_turn", "_waiting", "_write")
+    __slots__ = ("_turn", "_waiting", "_weigh", "_write")
 
-    def __init__(self, write: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
+    def __init__(
+        self,
+        write: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        weigh: Callable[[T], int],
+    ) -> None:
         self._write = write
+        self._weigh = weigh
         self._turn = anyio.Lock(fast_acquire=True)
         self._waiting: list[_Ticket[T, R]] = []
 
@@ -55,11 +64,11 @@ class Groups(Generic[T, R]):
             wholly or not at all; whoever writes for others too goes on
             until that is known.
         """
-        ticket = _Ticket[T, R](items)
+        ticket = _Ticket[T, R](items, sum(map(self._weigh, items)))
         self._waiting.append(ticket)
         try:
             async with self._turn:
-                if not ticket.over.is_set():
+                if self._waiting and not ticket.over.is_set():
                     await self._lead()
         finally:
             if ticket in self._waiting:
@@ -72,12 +81,14 @@ class Groups(Generic[T, R]):
         return ticket.answers
 
     async def _lead(self) -> None:
-        group: list[_Ticket[T, R]] = []
-        count = 0
-        while self._waiting and (not group or count + len(self._waiting[0].items) <= MOST):
-            ticket = self._waiting.pop(0)
-            group.append(ticket)
-            count += len(ticket.items)
+        group = [self._waiting.pop(0)]
+        count, size = len(group[0].items), group[0].bytes
+        while self._waiting:
+            count += len(self._waiting[0].items)
+            size += self._waiting[0].bytes
+            if count > MOST or size > BYTES:
+                break
+            group.append(self._waiting.pop(0))
         if len(group) == 1:
             await self._alone(group[0])
             return

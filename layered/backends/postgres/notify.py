@@ -126,6 +126,7 @@ class Listener:
             elif not found:
                 with anyio.fail_after(PING_LIMIT):
                     await connection.execute("SELECT 1")
+                self._hint()  # what came beside the answer was not looked at
 
     def _told(self, error: Error | OSError | BackendError) -> BackendError:
         if isinstance(error, BackendError):

@@ -108,7 +108,7 @@ class PostgresStorage(PostgresTransactions[A]):
         super().__init__(args, queue, layers, limits or Limits())
         self.schema = checked_schema(schema)
         self._pool = Pool(dsn)
-        self._groups = Groups(self._insert)
+        self._groups = Groups(self._insert, lambda draft: len(draft.payload))
         self._pruner = Pruner(self._pool, self.schema, self.limits)
         self._due_at = 0.0
         self._notifier: Notifier | None = None

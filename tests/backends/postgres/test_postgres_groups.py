@@ -20,7 +20,7 @@ class Store:
         self.sent: list[list[str]] = []
         self.go_on = anyio.Event()
         self.fails: Callable[[Sequence[str]], Exception | None] = lambda _: None
-        self.groups: Groups[str, str] = Groups(self.write)
+        self.groups: Groups[str, str] = Groups(self.write, len)
         self.told: dict[str, object] = {}
         self.scopes: dict[str, anyio.CancelScope] = {}
 
@@ -62,9 +62,12 @@ async def test_groups_write_together_what_comes_meanwhile() -> None:
     assert store.told == {"first": "FIRST", "ab": "AB", "c": "C", "def": "DEF"}
 
 
-async def test_groups_are_no_larger_than_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless one caller brings more."""
-    monkeypatch.setattr(groups, "MOST", 4)
+@pytest.mark.parametrize("limit", ["MOST", "BYTES"])
+async def test_groups_are_no_larger_than_their_limit(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """In items and in bytes, unless one caller brings more."""
+    monkeypatch.setattr(groups, limit, 4)
     store = Store()
 
     await store.meanwhile("ab", "cd", "e", "fghijk")
@@ -116,7 +119,7 @@ async def test_groups_write_for_the_others_when_their_leader_is_cancelled() -> N
         await (store.go_on if items == [*"first"] else held).wait()
         return [item.upper() for item in items]
 
-    store.groups = Groups(write)
+    store.groups = Groups(write, len)
     async with anyio.create_task_group() as tasks:
         for items in ("first", "ab", "c"):
             tasks.start_soon(store.call, items)
@@ -142,7 +145,7 @@ async def test_groups_write_for_the_others_when_one_of_them_has_left() -> None:
         await (store.go_on if items == [*"first"] else held).wait()
         return [item.upper() for item in items]
 
-    store.groups = Groups(write)
+    store.groups = Groups(write, len)
     async with anyio.create_task_group() as tasks:
         for items in ("first", "ab", "c", "d"):
             tasks.start_soon(store.call, items)
