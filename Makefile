@@ -42,9 +42,10 @@ soak: $(READY)
 simulate: $(READY)
 	$(BIN)/python -m tests.simulation $(or $(ARGS),--seeds 10000)
 
-# What SQLite's statements cost among a million tasks, in steps of its machine.
+# What statements cost among a million tasks: in steps of SQLite's machine, in rows of PostgreSQL.
 plans: $(READY)
 	$(BIN)/python -m tests.plans.figures
+	$(BIN)/python -m tests.plans.postgres.figures
 
 check: project lint imports types spelling slots house wheel
 

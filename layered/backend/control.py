@@ -52,6 +52,17 @@ def _is_aware(_: object, __: attrs.Attribute[Any], instant: datetime | None) -> 
         to_micros(instant)
 
 
+def _is_text(_: object, field: attrs.Attribute[Any], text: str | None) -> None:
+    if text is not None and not text.isprintable():  # no store has such, and some cannot ask
+        msg = f"Filter: {field.name!r} must have no control characters, got {text!r}"
+        raise ValueError(msg)
+
+
+def _are_texts(_: object, field: attrs.Attribute[Any], texts: Collection[str]) -> None:
+    for text in texts:
+        _is_text(_, field, text)
+
+
 @attrs.frozen
 class Filter:
     """
@@ -67,15 +78,15 @@ class Filter:
 
     Raises:
         TypeError: if *names* or *statuses* is one, and no list.
-        ValueError: if an instant has no time zone.
+        ValueError: if an instant has no time zone, or a text control characters.
     """
 
-    queue: str | None = None
-    names: Collection[str] = attrs.field(default=(), validator=_is_list)
+    queue: str | None = attrs.field(default=None, validator=_is_text)
+    names: Collection[str] = attrs.field(default=(), validator=[_is_list, _are_texts])
     statuses: Collection[Status] = attrs.field(default=(), validator=_is_list)
     since: datetime | None = attrs.field(default=None, validator=_is_aware)
     until: datetime | None = attrs.field(default=None, validator=_is_aware)
-    error: str | None = None
+    error: str | None = attrs.field(default=None, validator=_is_text)
 
 
 class Page(NamedTuple):

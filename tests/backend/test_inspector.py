@@ -135,6 +135,13 @@ def test_filter_takes_aware_instants() -> None:
     Filter(since=naive.replace(tzinfo=UTC), until=naive.replace(tzinfo=UTC))
 
 
+@pytest.mark.parametrize("wrong", [{"queue": "a\0"}, {"names": ["\ud800"]}, {"error": "a\nb"}])
+def test_filter_refuses_what_no_store_has(wrong: dict[str, Any]) -> None:
+    """Some stores cannot even ask for such a text."""
+    with pytest.raises(ValueError, match="must have no control characters"):
+        Filter(**wrong)
+
+
 async def test_cancel_says_what_became_of_the_task(
     storage: MemoryStorage[str], inspector: Inspector
 ) -> None:

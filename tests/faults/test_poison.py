@@ -52,7 +52,8 @@ def test_tasks_that_kill_every_worker_are_dead_after_max_lost(
             assert rows[number].state == ("dead" if deed == "hoard" else "done")
     assert last_errors(store, deeds, "hoard") == {"MemoryError"}
     assert all(last_errors(store, deeds, deed) == {"worker_lost"} for deed in PILLS)
-    assert set(work.died) == set(PILLS.values())
+    assert set(work.died) <= set(PILLS.values())  # one may die of the others, each time
+    assert died >= MAX_LOST
     assert broken(store, crew, extra=died * MAX_IN_FLIGHT) == []
     beside = max(rows[n].lost for n, deed in enumerate(deeds) if deed == "wait")
     report(

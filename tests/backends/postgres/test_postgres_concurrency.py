@@ -261,7 +261,7 @@ async def meddle(storage: PostgresStorage[Any], leases: dict[str, Lease], chance
 async def test_postgres_storages_that_write_the_same_tasks_go_on(
     postgres: str, postgres_schema: str
 ) -> None:
-    """A deadlock is a `Transient` after a second; who goes on is served, and no task is lost."""
+    """Rows are locked in one order: no writes wait for each other, and no task is lost."""
     leases: dict[str, Lease] = {}
     refused = Counter[str]()
 
@@ -281,7 +281,6 @@ async def test_postgres_storages_that_write_the_same_tasks_go_on(
                     tasks.start_soon(client, storage, number)
         counts = await clients[0].counts("default")
 
-    assert refused.keys() <= {"DeadlockDetected"}
-    assert refused.total() < ROUNDS
+    assert refused == {}
     assert sum(counts["str"].values()) == 200
     assert counts["str"].keys().isdisjoint({Status.DONE, Status.DEAD, Status.SCHEDULED})
