@@ -109,7 +109,7 @@ async def test_storage_tells_why_it_was_not_let_in(postgres: str, name: str) -> 
         ('FATAL:  too many connections for role "me"', Transient),
         ("FATAL:  the database system is starting up", BackendBroken),
         ("FATAL:  the database system is shutting down", BackendBroken),
-        ("FATAL:  Datenbanksystem startet", BackendBroken),
+        ("FATAL:  das Datenbanksystem wird hochgefahren", BackendBroken),
         ("server closed the connection unexpectedly", BackendBroken),
     ],
 )
