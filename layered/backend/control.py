@@ -53,7 +53,7 @@ def _is_aware(_: object, __: attrs.Attribute[Any], instant: datetime | None) -> 
 
 
 def _is_text(_: object, field: attrs.Attribute[Any], text: str | None) -> None:
-    if text is not None and not text.isprintable():  # no store has such, and some cannot ask
+    if text is not None and not text.isprintable():  # which some stores cannot ask for
         msg = f"Filter: {field.name!r} must have no control characters, got {text!r}"
         raise ValueError(msg)
 
