@@ -1,7 +1,7 @@
 """`SqliteStorage.settle_in`: a settle and the user's own change commit together or not at all."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,32 @@ async def test_sqlite_settle_in_raises_what_the_effect_raises(tmp_path: Path) ->
             await storage.settle_in(fail, done(lease))
 
         assert caught.value is raised[0]
+        assert await found(storage, lease) == (Status.RUNNING, 0)
+        assert await storage.settle_in(write, done(lease)) == APPLIED[Status.DONE]
+
+
+async def asynchronous(connection: sqlite3.Connection) -> None:
+    """Would be an effect of PostgreSQL's."""
+    write(connection)
+
+
+def generator(connection: sqlite3.Connection) -> Iterator[None]:
+    """Would be the function of a fixture or a dependency."""
+    write(connection)
+    yield
+
+
+@pytest.mark.parametrize("effect", [asynchronous, generator])
+async def test_sqlite_settle_in_refuses_what_a_call_does_not_run(
+    tmp_path: Path, effect: Callable[[sqlite3.Connection], Any]
+) -> None:
+    """The run would be done, and its effect nowhere."""
+    async with SqliteStorage(tmp_path / "tasks.db", str) as storage:
+        lease = await running(storage)
+
+        with pytest.raises(TypeError, match="must be a plain function"):
+            await storage.settle_in(effect, done(lease))
+
         assert await found(storage, lease) == (Status.RUNNING, 0)
         assert await storage.settle_in(write, done(lease)) == APPLIED[Status.DONE]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 
 from layered.backend import Answer, Settle, Verdict
@@ -16,7 +16,7 @@ from layered.errors import WrongState
 def settle_with(
     connection: sqlite3.Connection,
     clock: Clock,
-    effect: Callable[[sqlite3.Connection], None],
+    effect: Callable[[sqlite3.Connection], object],
     item: Settle,
 ) -> Answer:
     """Settle first: if the fence does not hold, *effect* is not run."""
@@ -24,12 +24,23 @@ def settle_with(
     if answer.verdict is Verdict.APPLIED:
         with _guarded(connection) as ended:
             try:
-                effect(connection)
+                _refuse_unrun(effect, effect(connection))
             except BaseException as error:
                 raise EffectRaised(_refusal(error) if ended else error) from error
         if ended or not _open(connection):
             raise EffectRaised(_refusal(None))
     return answer
+
+
+def _refuse_unrun(effect: object, returned: object) -> None:
+    """Whoever calls an async function or a generator has run nothing of it yet."""
+    if isinstance(returned, (Coroutine, Generator)):
+        returned.close()
+        msg = (
+            f"running the effect of settle_in: {effect!r} must be a plain function, for SQLite "
+            f"runs it in a thread; got one that returns a {type(returned).__name__}"
+        )
+        raise TypeError(msg)
 
 
 @contextmanager

@@ -191,6 +191,7 @@ class SqliteStorage(SqliteControl[A]):
         Raises:
             Exception: what *effect* raises, the same object; nothing was
                 stored, the run is not settled.
+            TypeError: if *effect* is an async function or a generator.
             WrongState: if *effect* tried to end the transaction.
 
         Cancellation:
